@@ -1,0 +1,61 @@
+/**
+ * Every error a user can meet, in one table. `exitCode` is what the CLI ends with; `status` is the HTTP status
+ * of the same failure. A message says what was wrong, a hint says what to do about it.
+ */
+export const ERROR_TABLE = {
+  SPEC_INVALID: { exitCode: 2, status: 422 },
+  USAGE: { exitCode: 2, status: 400 },
+  TEMPLATE_NOT_FOUND: { exitCode: 3, status: 404 },
+  HOST_UNSUPPORTED: { exitCode: 4, status: 503 },
+  BUILD_FAILED: { exitCode: 5, status: 422 },
+  BASE_IMAGE_UNAVAILABLE: { exitCode: 5, status: 502 },
+  IMAGE_INVALID: { exitCode: 5, status: 422 },
+  DISK_FULL: { exitCode: 6, status: 507 },
+  VM_FAILED: { exitCode: 7, status: 500 },
+  GUEST_PROTOCOL: { exitCode: 7, status: 502 },
+  GUEST_ERROR: { exitCode: 1, status: 422 },
+  BLOCK_FAILED: { exitCode: 7, status: 500 },
+  TIMEOUT: { exitCode: 124, status: 504 },
+  CANCELLED: { exitCode: 130, status: 499 },
+  INTERNAL: { exitCode: 70, status: 500 },
+} as const satisfies Record<string, { exitCode: number; status: number }>;
+
+export type ErrorCode = keyof typeof ERROR_TABLE;
+
+export interface KilnErrorOptions {
+  /** What the reader can do about it, one sentence. */
+  hint?: string;
+  /** The error underneath, kept for the log. */
+  cause?: unknown;
+  /** Machine-readable particulars, for `--json`. */
+  details?: Record<string, unknown>;
+}
+
+/**
+ * A failure with a stable code, a message for people and, where there is one, a hint.
+ *
+ * @example
+ * throw new KilnError("TEMPLATE_NOT_FOUND", `no template named "${name}"`, { hint: "kiln template ls lists them" });
+ */
+export class KilnError extends Error {
+  override readonly name = "KilnError";
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly details: Record<string, unknown> | undefined;
+
+  constructor(code: ErrorCode, message: string, options: KilnErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+    this.details = options.details;
+  }
+
+  get exitCode(): number {
+    return ERROR_TABLE[this.code].exitCode;
+  }
+}
+
+/** `code` of a Node.js system error (`ENOENT`, …), or undefined for anything else. */
+export function systemErrorCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}

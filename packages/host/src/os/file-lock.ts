@@ -1,0 +1,42 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { KilnError } from "../errors.ts";
+
+/**
+ * Takes an exclusive lock on `path` across processes; disposing it lets go. The kernel holds the lock for a
+ * flock(1) child whose standard input is this process, so a crash of the holder releases it at once: there are no
+ * stale locks and nobody polls. Costs one small process, so it is for work that takes seconds.
+ *
+ * @throws KilnError `CANCELLED` when `signal` fires while waiting.
+ */
+export async function lockFile(path: string, signal?: AbortSignal): Promise<AsyncDisposable> {
+  await mkdir(dirname(path), { recursive: true });
+  const child = spawn("flock", ["--exclusive", path, "sh", "-c", "echo; exec cat"], {
+    stdio: ["pipe", "pipe", "ignore"],
+    detached: true, // Ctrl-C in the terminal is for the owner, which then lets go of the lock in its own order.
+  });
+  const exited = once(child, "exit");
+  const release = async () => {
+    child.stdin.destroy();
+    child.kill("SIGKILL");
+    await exited;
+  };
+  const cancel = () => child.kill("SIGKILL");
+  signal?.addEventListener("abort", cancel);
+  try {
+    const locked = await Promise.race([
+      once(child.stdout, "data").then(() => true),
+      exited.then(() => false),
+    ]);
+    if (signal?.aborted) {
+      await release();
+      throw new KilnError("CANCELLED", "cancelled while waiting for another build");
+    }
+    if (!locked) throw new KilnError("INTERNAL", `cannot lock ${path}`);
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
+  return { [Symbol.asyncDispose]: release };
+}
