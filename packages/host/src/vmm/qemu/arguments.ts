@@ -1,0 +1,89 @@
+import type { VmConfig } from "../vmm.ts";
+
+export type Accelerator = "kvm" | "tcg";
+
+/** Name of the virtio-serial port the guest agent listens on. */
+const AGENT_PORT = "kiln.agent";
+
+/**
+ * Bytes of translated code QEMU keeps under software emulation, in MiB. What is touched of it is private
+ * memory of every VM.
+ */
+const TRANSLATION_CACHE_MIB = 128;
+
+const KERNEL_COMMAND_LINE = "console=ttyS0 quiet reboot=t panic=-1 mitigations=off";
+
+/** Files and sockets of one VM. */
+export interface VmPaths {
+  qmpSocket: string;
+  agentSocket: string;
+  /** Where the guest's console goes; none for a VM that runs a user's code, which could fill the disk with it. */
+  consoleLog: string | undefined;
+}
+
+/** How the accelerator and the CPU model are named to QEMU. Part of a snapshot's identity. */
+export function machineArguments(accelerator: Accelerator): string[] {
+  return accelerator === "kvm"
+    ? ["-accel", "kvm", "-cpu", "host"]
+    : ["-accel", `tcg,thread=multi,tb-size=${TRANSLATION_CACHE_MIB}`, "-cpu", "max"];
+}
+
+/** QEMU's option values are comma-separated: a comma in one is written twice. */
+const quote = (value: string): string => value.replaceAll(",", ",,");
+
+/**
+ * The microvm machine with a disk, a serial port to the agent and nothing else. The order of devices is part of a
+ * snapshot's format.
+ */
+export function qemuArguments(
+  config: VmConfig,
+  accelerator: Accelerator,
+  memory: { file: string; shared: boolean },
+  paths: VmPaths,
+): string[] {
+  const { memoryMib, vcpu, kernel, disk } = config;
+  const share = memory.shared ? "on" : "off";
+  const console =
+    paths.consoleLog === undefined ? "null,id=console" : `file,id=console,path=${quote(paths.consoleLog)}`;
+  const nbd = [
+    "driver=nbd,node-name=disk",
+    "server.type=unix",
+    `server.path=${quote(disk.socketPath)}`,
+    `export=${quote(disk.exportName)}`,
+    "discard=unmap,detect-zeroes=unmap",
+    "reconnect-delay=30",
+  ].join(",");
+  return [
+    ...["-M", "microvm,acpi=on,memory-backend=memory"],
+    ...machineArguments(accelerator),
+    ...["-smp", String(vcpu)],
+    ...["-m", `${memoryMib}M`],
+    ...[
+      "-object",
+      `memory-backend-file,id=memory,size=${memoryMib}M,mem-path=${quote(memory.file)},share=${share}`,
+    ],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-action", "reboot=shutdown"],
+    ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+    ...["-chardev", console, "-serial", "chardev:console"],
+    ...["-kernel", kernel.vmlinuz, "-initrd", kernel.initrd, "-append", KERNEL_COMMAND_LINE],
+    ...["-blockdev", nbd, "-device", "virtio-blk-device,drive=disk"],
+    ...["-device", "virtio-serial-device,max_ports=2"],
+    ...["-chardev", `socket,id=agent,path=${quote(paths.agentSocket)},server=on,wait=off`],
+    ...["-device", `virtserialport,chardev=agent,nr=1,name=${AGENT_PORT}`],
+    ...["-chardev", `socket,id=qmp,path=${quote(paths.qmpSocket)},server=on,wait=off`],
+    ...["-mon", "chardev=qmp,mode=control"],
+  ];
+}
+
+/** What a snapshot taken with these arguments depends on, apart from its files. */
+export function argumentsIdentity(accelerator: Accelerator): string {
+  const placeholder: VmConfig = {
+    directory: "",
+    vcpu: 0,
+    memoryMib: 0,
+    kernel: { vmlinuz: "", initrd: "" },
+    disk: { socketPath: "", exportName: "" },
+  };
+  const paths: VmPaths = { qmpSocket: "", agentSocket: "", consoleLog: undefined };
+  return qemuArguments(placeholder, accelerator, { file: "", shared: false }, paths).join(" ");
+}

@@ -1,0 +1,154 @@
+import { execFile, spawn } from "node:child_process";
+import { access, constants, readFile, stat } from "node:fs/promises";
+import { cpus, release } from "node:os";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { z } from "zod";
+import { KilnError } from "../../errors.ts";
+import { writeFileAtomic } from "../../os/atomic-file.ts";
+import { diesWithOwner } from "../../os/owned-process.ts";
+
+/** How long a kernel may take under KVM to say a word; it takes well under a second where KVM works. */
+const KVM_PATIENCE_MS = 8_000;
+/** What the initramfs prints when it is started with `kiln.probe`. */
+const PROBE_OK = "kiln: probe ok";
+const BINARY = "qemu-system-x86_64";
+
+const Probe = z.object({
+  /** What the findings hold for: when any of it changes they are found out anew. */
+  subject: z.object({
+    binary: z.string(),
+    binarySize: z.number(),
+    binaryModifiedMs: z.number(),
+    hostKernel: z.string(),
+    hostCpu: z.string(),
+    kvmDevice: z.boolean(),
+    guestKernel: z.string(),
+  }),
+  version: z.string(),
+  accelerator: z.enum(["kvm", "tcg"]),
+  /** Why this accelerator, one sentence. */
+  reason: z.string(),
+});
+
+/** What was found out about QEMU on this host. */
+export type QemuProbe = z.infer<typeof Probe>;
+
+/** Path of QEMU on this machine, from PATH. */
+export async function findQemu(): Promise<string> {
+  for (const directory of (process.env.PATH ?? "").split(delimiter)) {
+    const path = join(directory, BINARY);
+    if (
+      directory !== "" &&
+      (await access(path, constants.X_OK).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return path;
+  }
+  throw new KilnError("HOST_UNSUPPORTED", `${BINARY} is not installed`, {
+    hint: "apt-get install qemu-system-x86",
+  });
+}
+
+/**
+ * Which QEMU this is and whether KVM works with it, remembered in `file`. A device node proves nothing: on some
+ * nested hosts it opens, makes virtual CPUs, and no guest ever boots. So a kernel is booted for a moment.
+ */
+export async function probeQemu(
+  file: string,
+  kernel: { key: string; vmlinuz: string; initrd: string },
+  signal?: AbortSignal,
+): Promise<QemuProbe> {
+  const binary = await findQemu();
+  const { size, mtimeMs } = await stat(binary);
+  const subject: QemuProbe["subject"] = {
+    binary,
+    binarySize: size,
+    binaryModifiedMs: mtimeMs,
+    hostKernel: release(),
+    hostCpu: cpus()[0]?.model ?? "unknown",
+    kvmDevice: await access("/dev/kvm", constants.R_OK | constants.W_OK).then(
+      () => true,
+      () => false,
+    ),
+    guestKernel: kernel.key,
+  };
+  const known = Probe.safeParse(await readJson(file));
+  if (known.success && JSON.stringify(known.data.subject) === JSON.stringify(subject)) return known.data;
+
+  const version = await qemuVersion(binary);
+  const probe: QemuProbe = { subject, version, ...(await chooseAccelerator(subject, kernel, signal)) };
+  await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
+  return probe;
+}
+
+async function readJson(file: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, "utf8"));
+  } catch {
+    return undefined; // Absent or damaged: found out again.
+  }
+}
+
+async function qemuVersion(binary: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(binary, ["--version"]);
+  const version = /version (\S+)/.exec(stdout)?.[1];
+  if (version === undefined) throw new KilnError("HOST_UNSUPPORTED", `${binary} does not tell its version`);
+  return version;
+}
+
+async function chooseAccelerator(
+  subject: QemuProbe["subject"],
+  kernel: { vmlinuz: string; initrd: string },
+  signal: AbortSignal | undefined,
+): Promise<Pick<QemuProbe, "accelerator" | "reason">> {
+  if (!subject.kvmDevice) {
+    return { accelerator: "tcg", reason: "/dev/kvm is absent or this user may not open it" };
+  }
+  const failure = await tryKvm(subject.binary, kernel, signal);
+  if (failure === undefined) return { accelerator: "kvm", reason: "a guest kernel booted under KVM" };
+  return { accelerator: "tcg", reason: `/dev/kvm is there, but ${failure}` };
+}
+
+/** Boots the kernel under KVM as far as its initramfs; returns why that failed, or undefined. */
+async function tryKvm(
+  binary: string,
+  kernel: { vmlinuz: string; initrd: string },
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const [command, args] = diesWithOwner(binary, [
+    ...["-M", "microvm,acpi=on", "-accel", "kvm", "-cpu", "host", "-m", "256M"],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-action", "reboot=shutdown"],
+    ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
+    ...["-kernel", kernel.vmlinuz, "-initrd", kernel.initrd],
+    ...["-append", "console=ttyS0 quiet reboot=t panic=-1 kiln.probe"],
+  ]);
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const outcome = Promise.withResolvers<string | undefined>();
+  let console = "";
+  let errors = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    console = (console + text).slice(-4_096);
+    if (console.includes(PROBE_OK)) outcome.resolve(undefined);
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    errors = (errors + text).slice(-500);
+  });
+  child.once("error", (error) => outcome.resolve(error.message));
+  child.once("close", () => outcome.resolve(`QEMU gave up: ${errors.trim() || "no reason given"}`));
+  const patience = setTimeout(
+    () => outcome.resolve(`no guest boots under it (nothing was heard for ${KVM_PATIENCE_MS / 1000} s)`),
+    KVM_PATIENCE_MS,
+  );
+  const cancel = () => outcome.reject(new KilnError("CANCELLED", "cancelled while probing KVM"));
+  signal?.addEventListener("abort", cancel);
+  try {
+    return await outcome.promise;
+  } finally {
+    clearTimeout(patience);
+    signal?.removeEventListener("abort", cancel);
+    child.kill("SIGKILL");
+  }
+}
