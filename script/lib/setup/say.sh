@@ -1,0 +1,28 @@
+# What set-up tells people: plain lines on stderr, and a log for the rest.
+# shellcheck shell=sh
+
+say() { printf 'kiln: %s\n' "$*" >&2; }
+
+# Ends with the documented code for a machine that lacks something. $1 what is wrong, $2 what to do about it.
+give_up() {
+  say "$1"
+  [ -z "${2-}" ] || printf '  hint: %s\n' "$2" >&2
+  exit 4
+}
+
+# Runs a command quietly as a step of set-up; when it fails, the end of what it said is shown.
+# $1 what is being done; the command follows.
+step() {
+  step_name=$1
+  shift
+  say "$step_name ..."
+  step_log=$(mktemp "${TMPDIR:-/tmp}/kiln-setup.XXXXXX")
+  if "$@" >"$step_log" 2>&1 </dev/null; then
+    rm -f "$step_log"
+    return 0
+  fi
+  tail -n 20 "$step_log" | sed 's/^/  | /' >&2
+  rm -f "$step_log"
+  say "$step_name: failed"
+  return 1
+}
