@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
  *     probes/                   what was found out about this host
  *     locks/                    one lock file for each thing that is built once
  *     logs/                     build and VM logs
- *     run/<id>/                 one folder for each running VM: sockets, session diff, owner
+ *     run/<owner>/<id>/         one folder for each running VM, below its owner's: sockets, session diff
  *     tmp/                      half-made things; swept when their owner is gone
  */
 export class KilnHome {
@@ -33,7 +33,6 @@ export class KilnHome {
   probe = (name: string): string => join(this.root, "probes", `${name}.json`);
   lock = (name: string): string => join(this.root, "locks", `${name}.lock`);
   log = (name: string): string => join(this.root, "logs", `${name}.log`);
-  run = (id: string): string => join(this.root, "run", id);
   get runs(): string {
     return join(this.root, "run");
   }

@@ -43,9 +43,9 @@ export class GuestConnection {
     this.#wire = wire;
     wire.on("data", (chunk: Buffer) => this.#receive(chunk));
     wire.on("error", (cause) =>
-      this.#fail(new KilnError("VM_FAILED", "the connection to the guest broke", { cause })),
+      this.fail(new KilnError("VM_FAILED", "the connection to the guest broke", { cause })),
     );
-    wire.on("close", () => this.#fail(new KilnError("VM_FAILED", "the connection to the guest closed")));
+    wire.on("close", () => this.fail(new KilnError("VM_FAILED", "the connection to the guest closed")));
   }
 
   /** Resolves, with the reason, when the connection is of no more use. */
@@ -115,11 +115,6 @@ export class GuestConnection {
     return stream;
   }
 
-  /** Lets go of the wire; streams that are open end with an error. */
-  close(): void {
-    this.#fail(new KilnError("VM_FAILED", "the connection to the guest was closed"));
-  }
-
   /** Writes a frame; resolves when the wire takes more. */
   async #send(frame: Buffer): Promise<void> {
     if (this.#failure) throw this.#failure;
@@ -135,7 +130,7 @@ export class GuestConnection {
     try {
       for (const frame of this.#parser.push(chunk)) this.#dispatch(frame);
     } catch (error) {
-      this.#fail(
+      this.fail(
         error instanceof KilnError
           ? error
           : new KilnError("GUEST_PROTOCOL", "the guest sent a message that does not parse", { cause: error }),
@@ -207,7 +202,8 @@ export class GuestConnection {
     this.#streams.clear();
   }
 
-  #fail(error: KilnError): void {
+  /** Lets go of the wire; streams that are open end with `error`. */
+  fail(error: KilnError): void {
     if (this.#failure) return;
     this.#failure = error;
     this.#ready?.reject(error);

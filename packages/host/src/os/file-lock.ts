@@ -4,16 +4,40 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { KilnError } from "../errors.ts";
 
+export interface LockOptions {
+  /** Many holders at once, but none beside an exclusive one. @default false */
+  shared?: boolean;
+}
+
 /**
- * Takes an exclusive lock on `path` across processes; disposing it lets go. The kernel holds the lock for a
+ * Takes a lock, exclusive unless said otherwise, on `path` across processes; disposing it lets go. The kernel holds the lock for a
  * flock(1) child whose standard input is this process, so a crash of the holder releases it at once: there are no
  * stale locks and nobody polls. Costs one small process, so it is for work that takes seconds.
  *
  * @throws KilnError `CANCELLED` when `signal` fires while waiting.
  */
-export async function lockFile(path: string, signal?: AbortSignal): Promise<AsyncDisposable> {
+export async function lockFile(
+  path: string,
+  signal?: AbortSignal,
+  options: LockOptions = {},
+): Promise<AsyncDisposable> {
+  const lock = await takeLock(path, [options.shared ? "--shared" : "--exclusive"], signal);
+  if (lock === undefined) throw new KilnError("INTERNAL", `cannot lock ${path}`);
+  return lock;
+}
+
+/** Takes an exclusive lock as {@link lockFile} does, or gives undefined at once when somebody else holds one. */
+export function tryLockFile(path: string): Promise<AsyncDisposable | undefined> {
+  return takeLock(path, ["--exclusive", "--nonblock"]);
+}
+
+async function takeLock(
+  path: string,
+  flags: string[],
+  signal?: AbortSignal,
+): Promise<AsyncDisposable | undefined> {
   await mkdir(dirname(path), { recursive: true });
-  const child = spawn("flock", ["--exclusive", path, "sh", "-c", "echo; exec cat"], {
+  const child = spawn("flock", [...flags, path, "sh", "-c", "echo; exec cat"], {
     stdio: ["pipe", "pipe", "ignore"],
     detached: true, // Ctrl-C in the terminal is for the owner, which then lets go of the lock in its own order.
   });
@@ -34,7 +58,7 @@ export async function lockFile(path: string, signal?: AbortSignal): Promise<Asyn
       await release();
       throw new KilnError("CANCELLED", "cancelled while waiting for another build");
     }
-    if (!locked) throw new KilnError("INTERNAL", `cannot lock ${path}`);
+    if (!locked) return undefined;
   } finally {
     signal?.removeEventListener("abort", cancel);
   }

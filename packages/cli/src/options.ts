@@ -1,0 +1,36 @@
+import { InvalidArgumentError } from "commander";
+
+/** Parser of a whole number within limits, for an option's value. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) {
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** Collects repeated NAME=VALUE options; NAME alone takes the value of this process's environment. */
+export function environmentVariable(
+  text: string,
+  previous: Record<string, string> = {},
+): Record<string, string> {
+  const equals = text.indexOf("=");
+  const name = equals < 0 ? text : text.slice(0, equals);
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+    throw new InvalidArgumentError("It must be NAME=VALUE or NAME.");
+  const value = equals < 0 ? process.env[name] : text.slice(equals + 1);
+  if (value === undefined) throw new InvalidArgumentError(`${name} is not set here.`);
+  return { ...previous, [name]: value };
+}
+
+/** Parser of a duration such as `500ms`, `30s`, `5m`, `2h` or plain seconds; gives milliseconds. */
+export function duration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const factor = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? "s"];
+  const value = Math.round(Number(match?.[1]) * (factor ?? Number.NaN));
+  if (!Number.isSafeInteger(value) || value <= 0)
+    throw new InvalidArgumentError("It must be like 500ms, 30s, 5m or 2h.");
+  return value;
+}

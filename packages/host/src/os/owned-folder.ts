@@ -1,0 +1,24 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { isAlive, ownProcessId } from "./process-id.ts";
+
+/** A folder that goes away with the process it was made for: on disposal, or at the next sweep after a crash. */
+export interface OwnedFolder extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** Makes `<process id>.<random>/` in `parent`. The name tells the owner, so that making it is one step. */
+export async function openOwnedFolder(parent: string): Promise<OwnedFolder> {
+  const path = join(parent, `${await ownProcessId()}.${randomBytes(4).toString("hex")}`);
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Removes the folders in `parent` whose owners are gone. */
+export async function sweepOwnedFolders(parent: string): Promise<void> {
+  for (const name of await readdir(parent).catch(() => [])) {
+    const owner = name.split(".")[0] ?? "";
+    if (!(await isAlive(owner))) await rm(join(parent, name), { recursive: true, force: true });
+  }
+}

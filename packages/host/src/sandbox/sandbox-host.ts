@@ -1,0 +1,88 @@
+import { mkdir } from "node:fs/promises";
+import { BlockServer } from "../block/block-server.ts";
+import { ensureKernel } from "../build/kernel.ts";
+import { ensureRootfs } from "../build/rootfs.ts";
+import type { KilnHome } from "../home.ts";
+import { openOwnedFolder, sweepOwnedFolders } from "../os/owned-folder.ts";
+import type { OnProgress } from "../progress.ts";
+import { ensureSnapshot } from "../snapshot/make.ts";
+import { subjectOf } from "../snapshot/manifest.ts";
+import { resolveTemplate } from "../template/resolve.ts";
+import { probeQemu } from "../vmm/qemu/probe.ts";
+import { QemuEngine } from "../vmm/qemu/qemu.ts";
+import { type Bootable, Sandbox } from "./sandbox.ts";
+
+export interface PrepareOptions {
+  /** Another number of CPUs than the template's: makes another snapshot of the same rootfs. */
+  vcpu?: number;
+  /** Another memory size in MiB than the template's: the same. */
+  memoryMib?: number;
+  onProgress?: OnProgress;
+  signal?: AbortSignal;
+}
+
+/** Everything sandboxes of one process share: the folder for their sockets and the server of their disks. */
+export class SandboxHost implements AsyncDisposable {
+  readonly #home: KilnHome;
+  readonly #directory: string;
+  readonly #block: Promise<BlockServer>;
+  readonly #resources: AsyncDisposableStack;
+
+  private constructor(
+    home: KilnHome,
+    directory: string,
+    block: Promise<BlockServer>,
+    resources: AsyncDisposableStack,
+  ) {
+    this.#home = home;
+    this.#directory = directory;
+    this.#block = block;
+    this.#resources = resources;
+  }
+
+  /** Opens `home`, removes what crashed processes left in it and starts the block server. */
+  static async open(home: KilnHome, signal?: AbortSignal): Promise<SandboxHost> {
+    await mkdir(home.root, { recursive: true, mode: 0o700 });
+    await using resources = new AsyncDisposableStack();
+    const folder = resources.use(await openOwnedFolder(home.runs));
+    // Not awaited: it starts while templates are looked up. A failure shows in whoever needs a disk.
+    const block = BlockServer.start({ directory: folder.path, ...(signal ? { signal } : {}) });
+    block.catch(() => undefined);
+    resources.defer(async () => (await block.catch(() => undefined))?.[Symbol.asyncDispose]());
+    await Promise.all([sweepOwnedFolders(home.runs), sweepOwnedFolders(home.tmp)]);
+    return new SandboxHost(home, folder.path, block, resources.move());
+  }
+
+  /** Makes whatever is missing between a template and its first sandbox: kernel, rootfs, snapshot. */
+  async prepare(template: string, options: PrepareOptions = {}): Promise<Bootable> {
+    const { onProgress, signal } = options;
+    const spec = await resolveTemplate(this.#home, template);
+    const report = { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
+    const [kernel, rootfs] = await Promise.all([
+      ensureKernel(this.#home, report),
+      ensureRootfs(this.#home, spec, report),
+    ]);
+    const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, signal));
+    const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
+    const snapshot = await ensureSnapshot(
+      { home: this.#home, block: await this.#block, directory: this.#directory, ...report },
+      {
+        subject: subjectOf(rootfs, kernel, vmm, size, spec.checks),
+        vmm,
+        rootfs,
+        kernel,
+        warmup: spec.checks,
+      },
+    );
+    return { vmm, rootfs, kernel, snapshot };
+  }
+
+  /** Starts a sandbox. */
+  async start(bootable: Bootable, signal?: AbortSignal): Promise<Sandbox> {
+    return Sandbox.start(bootable, await this.#block, this.#directory, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}

@@ -1,0 +1,104 @@
+import { randomInt } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { BlockServer } from "../block/block-server.ts";
+import { KilnError } from "../errors.ts";
+import { GuestAgent } from "../guest/agent.ts";
+import { makeIdentity } from "../guest/identity.ts";
+import type { Snapshot } from "../snapshot/manifest.ts";
+import type { Vm, VmExit, Vmm } from "../vmm/vmm.ts";
+
+const ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789";
+const ID_LENGTH = 12;
+/** How long the agent of a resumed guest may take to answer, in milliseconds. */
+const RESUME_TIMEOUT_MS = 60_000;
+
+/** Twelve lower-case letters and digits, the first a letter: fit for a host name. */
+function makeId(): string {
+  const letter = (limit: number) => ID_ALPHABET.charAt(randomInt(limit));
+  return letter(26) + Array.from({ length: ID_LENGTH - 1 }, () => letter(ID_ALPHABET.length)).join("");
+}
+
+/** All it takes to start sandboxes of one template: a rootfs, a snapshot of it, and the engine that made it. */
+export interface Bootable {
+  vmm: Vmm;
+  rootfs: { path: string; sizeBytes: number };
+  kernel: { vmlinuz: string; initrd: string };
+  snapshot: Snapshot;
+}
+
+/** A running sandbox: a VM resumed from a snapshot, with a disk of its own. Disposing it leaves nothing behind. */
+export class Sandbox implements AsyncDisposable {
+  readonly id: string;
+  readonly agent: GuestAgent;
+  readonly #vm: Vm;
+  readonly #release: () => Promise<void>;
+
+  private constructor(id: string, vm: Vm, agent: GuestAgent, release: () => Promise<void>) {
+    this.id = id;
+    this.#vm = vm;
+    this.agent = agent;
+    this.#release = release;
+  }
+
+  /**
+   * Resumes a snapshot on a fresh session diff. Returns when the VM runs and the agent was greeted; it need not have
+   * answered yet, what is asked of it waits its turn.
+   */
+  static async start(
+    bootable: Bootable,
+    block: BlockServer,
+    directory: string,
+    signal?: AbortSignal,
+  ): Promise<Sandbox> {
+    const { snapshot, rootfs, kernel, vmm } = bootable;
+    const { vcpu, memoryMib } = snapshot.manifest.subject;
+    const id = makeId();
+    const folder = join(directory, id);
+    await using cleanup = new AsyncDisposableStack();
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+    const disk = await block.addDisk({
+      id,
+      base: rootfs.path,
+      layers: [snapshot.diskLayer],
+      diff: join(folder, "disk"),
+      sizeBytes: rootfs.sizeBytes,
+      durability: "process",
+    });
+    cleanup.defer(() => disk.remove({ deleteDiff: true }));
+    const vm = await vmm.restore(
+      { directory: folder, vcpu, memoryMib, kernel, disk: disk.nbd },
+      snapshot.files,
+      signal,
+    );
+    cleanup.use(vm);
+    const agent = new GuestAgent(vm.agent);
+    cleanup.defer(async () => agent.close());
+    const handshake = agent.handshake({
+      generation: snapshot.manifest.generation + 1,
+      identity: makeIdentity(id),
+      timeoutMs: RESUME_TIMEOUT_MS,
+    });
+    // A failed handshake shows in everything that is asked of the agent.
+    handshake.catch((error) =>
+      agent.fail(error instanceof KilnError ? error : new KilnError("VM_FAILED", String(error))),
+    );
+    const owned = cleanup.move();
+    return new Sandbox(id, vm, agent, () => owned.disposeAsync());
+  }
+
+  /** Process id of the VMM. */
+  get pid(): number {
+    return this.#vm.pid;
+  }
+
+  /** Resolves when the VM is gone. */
+  get exited(): Promise<VmExit> {
+    return this.#vm.exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#release();
+  }
+}

@@ -1,0 +1,146 @@
+import { mkdir, mkdtemp, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { BlockServer } from "../block/block-server.ts";
+import { KilnError } from "../errors.ts";
+import { GuestAgent } from "../guest/agent.ts";
+import { makeIdentity } from "../guest/identity.ts";
+import type { KilnHome } from "../home.ts";
+import { syncDirectory, writeFileAtomic } from "../os/atomic-file.ts";
+import { lockFile } from "../os/file-lock.ts";
+import { type OwnedFolder, openOwnedFolder } from "../os/owned-folder.ts";
+import { type OnProgress, runStage } from "../progress.ts";
+import type { Vm, Vmm } from "../vmm/vmm.ts";
+import {
+  encodeManifest,
+  findSnapshot,
+  type Snapshot,
+  type SnapshotSubject,
+  snapshotKey,
+  snapshotPaths,
+} from "./manifest.ts";
+import { warmUp } from "./warm-up.ts";
+
+/** How long a guest may take to boot, in milliseconds. Software emulation on a busy host needs several seconds. */
+const BOOT_TIMEOUT_MS = 120_000;
+const FIRST_GENERATION = 1;
+
+export interface SnapshotRequest {
+  subject: SnapshotSubject;
+  vmm: Vmm;
+  rootfs: { path: string; sizeBytes: number };
+  kernel: { vmlinuz: string; initrd: string };
+  /** Shell commands run before the snapshot: what they touch is in memory in every sandbox. A failing one fails. */
+  warmup: readonly string[];
+}
+
+export interface SnapshotContext {
+  home: KilnHome;
+  block: BlockServer;
+  /** Folder for sockets; short. */
+  directory: string;
+  onProgress?: OnProgress | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** The snapshot of `request`, made if there is none. Two callers at once make it once. */
+export async function ensureSnapshot(context: SnapshotContext, request: SnapshotRequest): Promise<Snapshot> {
+  const found = await findSnapshot(context.home, request.subject);
+  if (found) return found;
+  const key = snapshotKey(request.subject);
+  return runStage(context.onProgress, "snapshot", async (update) => {
+    update("waiting for another process that makes it");
+    await using _lock = await lockFile(context.home.lock(`snapshot-${key}`), context.signal);
+    const made = await findSnapshot(context.home, request.subject);
+    if (made) return made;
+    await using scratch = await openOwnedFolder(context.home.tmp);
+    await make(context, request, scratch, update);
+    await publish(scratch.path, context.home.snapshot(key));
+    const snapshot = await findSnapshot(context.home, request.subject);
+    if (!snapshot) throw new KilnError("INTERNAL", `the snapshot just made is not valid: ${key}`);
+    return snapshot;
+  });
+}
+
+/** Boots the rootfs, warms it up and leaves memory, state, disk layer and manifest in the scratch folder. */
+async function make(
+  { block, directory, signal }: SnapshotContext,
+  { vmm, rootfs, kernel, subject, warmup }: SnapshotRequest,
+  scratch: OwnedFolder,
+  update: (message: string) => void,
+): Promise<void> {
+  const { files, diskLayer, manifest } = snapshotPaths(scratch.path);
+  const folder = await mkdtemp(join(directory, "boot-"));
+  const disk = await block.addDisk({
+    id: `boot-${snapshotKey(subject)}`,
+    base: rootfs.path,
+    layers: [],
+    diff: diskLayer,
+    sizeBytes: rootfs.sizeBytes,
+    durability: "process",
+  });
+  let sealed = false;
+  try {
+    const started = performance.now();
+    update("booting");
+    const { vcpu, memoryMib } = subject;
+    await using vm = await vmm.boot(
+      { directory: folder, vcpu, memoryMib, kernel, disk: disk.nbd },
+      files,
+      signal,
+    );
+    const agent = new GuestAgent(vm.agent);
+    const identity = makeIdentity("template");
+    const handshake = { generation: FIRST_GENERATION, identity, timeoutMs: BOOT_TIMEOUT_MS };
+    await bootOrExplain(vm, folder, agent.handshake({ ...handshake, ...(signal ? { signal } : {}) }));
+    const bootMs = performance.now() - started;
+    await warmUp(agent, warmup, update, signal);
+    update("writing memory");
+    await agent.freeze();
+    await vm.pause();
+    await vm.snapshot();
+    agent.close();
+    await vm.stop();
+    await disk.seal();
+    sealed = true;
+    await syncFile(files.memory);
+    await syncFile(files.state);
+    await writeFileAtomic(manifest, encodeManifest(subject, FIRST_GENERATION, bootMs));
+  } finally {
+    if (!sealed) await disk.remove({ deleteDiff: true });
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Waits for the first handshake; when the VM ends instead, says what its console said. */
+async function bootOrExplain(vm: Vm, directory: string, handshake: Promise<unknown>): Promise<void> {
+  try {
+    await handshake;
+  } catch (error) {
+    if (error instanceof KilnError && error.code === "CANCELLED") throw error;
+    await vm.stop();
+    const { reason, expected } = await vm.exited;
+    const lines = (await readFile(join(directory, "console.log"), "utf8").catch(() => "")).trim().split("\n");
+    const consoleTail = lines.slice(-20);
+    throw new KilnError("VM_FAILED", `the guest did not boot: ${expected ? String(error) : reason}`, {
+      cause: error,
+      hint:
+        consoleTail.join("") === ""
+          ? "its console is empty"
+          : `its console ended with:\n${consoleTail.join("\n")}`,
+      details: { console: consoleTail },
+    });
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  await using file = await open(path, "r+");
+  await file.sync();
+}
+
+/** Moves the finished folder to its place: the name appears last, and only with everything in it. */
+async function publish(from: string, to: string): Promise<void> {
+  await rm(to, { recursive: true, force: true }); // A damaged one, or it would have been found.
+  await mkdir(dirname(to), { recursive: true });
+  await rename(from, to);
+  await syncDirectory(dirname(to));
+}
