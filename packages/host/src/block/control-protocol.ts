@@ -1,0 +1,83 @@
+import { z } from "zod";
+import { ERROR_TABLE, type ErrorCode } from "../errors.ts";
+
+/**
+ * What is said over a block server's control socket: one JSON object a line, a request with a number and, in any
+ * order, an answer with the same number. The first line comes from the server and greets.
+ */
+export const CONTROL_VERSION = 1;
+
+/** Longest line either side accepts, in characters: a disk with all its layers' paths. */
+export const MAX_LINE = 1024 * 1024;
+
+/** Files in a server's directory. */
+export const CONTROL_SOCKET = "control.sock";
+export const NBD_SOCKET = "nbd.sock";
+
+/** Name of a disk, and of its NBD export. */
+export const DiskId = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
+    "must be 1 to 128 letters, digits, dots, dashes or underscores",
+  );
+
+const Path = z.string().min(1).max(4096).startsWith("/", "must be an absolute path");
+
+export const DiskOptions = z.strictObject({
+  id: DiskId,
+  /** Path of the base image, a raw file that is never written to. */
+  base: Path,
+  /** Folders of sealed diffs, lowest first. */
+  layers: z.array(Path).max(200),
+  /** Folder of the diff that takes the writes; made when it is absent. */
+  diff: Path,
+  /** Size of the device, in bytes, a multiple of 4096. @default the size of the base image, rounded up */
+  sizeBytes: z.int().positive().optional(),
+  /** What a flush does: `disk` waits for stable storage; `process` trusts the host not to lose power. */
+  durability: z.enum(["disk", "process"]),
+});
+export type DiskOptions = z.output<typeof DiskOptions>;
+
+const Id = { seq: z.int().nonnegative(), id: DiskId };
+export const ControlRequest = z.discriminatedUnion("op", [
+  z.strictObject({ op: z.literal("add"), seq: z.int().nonnegative(), disk: DiskOptions }),
+  z.strictObject({ op: z.literal("remove"), ...Id, deleteDiff: z.boolean() }),
+  z.strictObject({ op: z.literal("seal"), ...Id }),
+  z.strictObject({ op: z.literal("stats"), ...Id }),
+  z.strictObject({ op: z.literal("list"), seq: z.int().nonnegative() }),
+  z.strictObject({ op: z.literal("stop"), seq: z.int().nonnegative() }),
+]);
+export type ControlRequest = z.output<typeof ControlRequest>;
+
+export const Greeting = z.object({ kiln: z.literal("block"), version: z.int(), pid: z.int().positive() });
+
+const codes = Object.keys(ERROR_TABLE) as [ErrorCode, ...ErrorCode[]];
+export const ControlAnswer = z.union([
+  z.object({ seq: z.int(), result: z.unknown() }),
+  z.object({
+    seq: z.int(),
+    error: z.object({ code: z.enum(codes), message: z.string(), hint: z.string().optional() }),
+  }),
+]);
+
+export const AddResult = z.object({ sizeBytes: z.int().positive() });
+export const ListResult = z.object({
+  disks: z.array(z.object({ id: DiskId, sizeBytes: z.int().positive() })),
+});
+
+/** What a disk holds and has done since it was added. */
+export const DiskStats = z.object({
+  sizeBytes: z.int().positive(),
+  /** Blocks of 4 KiB that the session's diff holds. */
+  dataBlocks: z.int().nonnegative(),
+  /** Blocks that the session's diff says are zero; they take no room. */
+  zeroBlocks: z.int().nonnegative(),
+  bytesRead: z.number().nonnegative(),
+  bytesWritten: z.number().nonnegative(),
+  /** Requests answered with an error. */
+  errors: z.int().nonnegative(),
+  /** Clients connected just now. */
+  connections: z.int().nonnegative(),
+});
+export type DiskStats = z.output<typeof DiskStats>;

@@ -1,0 +1,199 @@
+import type { BlockMap } from "./block-map.ts";
+import type { Diff } from "./diff.ts";
+import { BLOCK_SIZE, DATA, ZERO } from "./geometry.ts";
+import { FileLayer, type Layer } from "./layer.ts";
+import { LOWER_ZERO, type Lower } from "./lower.ts";
+import { writeWhole } from "./whole-io.ts";
+
+/**
+ * What a flush does. `disk`: brings everything to stable storage. `process`: nothing, since every acknowledged write is
+ * already in the host's page cache and survives the death of any process; a power cut of the host may lose it.
+ */
+export type Durability = "disk" | "process";
+
+/** A stretch of the device in one state, for NBD's block status. */
+export interface Extent {
+  length: number;
+  zero: boolean;
+}
+
+/** Where a block is: a layer's index in `lower.layers`, `LOWER_ZERO`, or the session's own diff. */
+const SESSION = 254;
+
+/**
+ * One copy-on-write device: a session's diff on top of what is below. Ranges are in bytes and must lie inside the
+ * device: the connection has checked them. Reads, writes and zeroing are done when the call returns, and then survive
+ * the death of this process.
+ */
+export class Disk {
+  readonly sizeBytes: number;
+  readonly #lower: Lower;
+  readonly #table: Uint8Array | undefined;
+  readonly #diff: Diff;
+  readonly #map: BlockMap;
+  readonly #session: Layer;
+  readonly #durability: Durability;
+  readonly #oneBlock = Buffer.allocUnsafeSlow(BLOCK_SIZE);
+  #flushing: Promise<void> | undefined;
+  #nextFlush: Promise<void> | undefined;
+
+  constructor(lower: Lower, diff: Diff, durability: Durability) {
+    this.sizeBytes = lower.sizeBytes;
+    this.#lower = lower;
+    this.#table = lower.table;
+    this.#diff = diff;
+    this.#map = diff.map;
+    this.#session = new FileLayer(diff.dataFd);
+    this.#durability = durability;
+  }
+
+  /** Reads into `target` at `at`; neighbouring blocks of one layer are one read. @throws a Node.js system error. */
+  read(target: Buffer, at: number, length: number, offset: number): void {
+    const end = offset + length;
+    const endBlock = Math.ceil(end / BLOCK_SIZE);
+    let position = offset;
+    let block = Math.floor(offset / BLOCK_SIZE);
+    while (position < end) {
+      const place = this.#placeOf(block);
+      do block++;
+      while (block < endBlock && this.#placeOf(block) === place);
+      const until = block < endBlock ? block * BLOCK_SIZE : end;
+      this.#readFrom(place, target, at + (position - offset), until - position, position);
+      position = until;
+    }
+  }
+
+  /** Writes from `source` at `at`. @throws a Node.js system error; what is below is then still what is read. */
+  write(source: Buffer, at: number, length: number, offset: number): void {
+    const end = offset + length;
+    let position = offset;
+    const intoBlock = position % BLOCK_SIZE;
+    if (intoBlock !== 0) {
+      const part = Math.min(BLOCK_SIZE - intoBlock, length);
+      this.#writePart(source, at, part, position);
+      position += part;
+    }
+    const wholeEnd = end - (end % BLOCK_SIZE);
+    if (position < wholeEnd) {
+      writeWhole(this.#diff.dataFd, source, at + (position - offset), wholeEnd - position, position);
+      this.#map.set(position / BLOCK_SIZE, (wholeEnd - position) / BLOCK_SIZE, DATA);
+      position = wholeEnd;
+    }
+    if (position < end) this.#writePart(source, at + (position - offset), end - position, position);
+  }
+
+  /** Makes a range read as zeros. Whole blocks cost two bits each, whatever they held. @throws a Node.js system error. */
+  zero(length: number, offset: number): void {
+    const end = offset + length;
+    const firstWhole = Math.ceil(offset / BLOCK_SIZE) * BLOCK_SIZE;
+    const wholeEnd = end - (end % BLOCK_SIZE);
+    if (firstWhole > wholeEnd) {
+      this.#writePart(ZEROS, 0, length, offset);
+      return;
+    }
+    if (offset < firstWhole) this.#writePart(ZEROS, 0, firstWhole - offset, offset);
+    if (firstWhole < wholeEnd) {
+      this.#map.set(firstWhole / BLOCK_SIZE, (wholeEnd - firstWhole) / BLOCK_SIZE, ZERO);
+    }
+    if (wholeEnd < end) this.#writePart(ZEROS, 0, end - wholeEnd, wholeEnd);
+  }
+
+  /** Forgets a range: its whole blocks read as zeros afterwards, its ragged ends stay. @throws a Node.js system error. */
+  trim(length: number, offset: number): void {
+    const first = Math.ceil(offset / BLOCK_SIZE);
+    const end = Math.floor((offset + length) / BLOCK_SIZE);
+    if (first < end) this.#map.set(first, end - first, ZERO);
+  }
+
+  /**
+   * Resolves when every write acknowledged before the call is as safe as `durability` promises. Calls that come while
+   * a flush is running share the one after it.
+   */
+  flush(): Promise<void> {
+    if (this.#durability === "process") return Promise.resolve();
+    if (this.#flushing === undefined) {
+      this.#flushing = this.#diff.sync().finally(() => {
+        this.#flushing = undefined;
+      });
+      return this.#flushing;
+    }
+    this.#nextFlush ??= this.#flushing
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextFlush = undefined;
+        return this.flush();
+      });
+    return this.#nextFlush;
+  }
+
+  /** The stretches of zeros and of (possible) data in a range, at most `limit` of them, from its start on. */
+  extents(length: number, offset: number, limit: number): Extent[] {
+    const found: Extent[] = [];
+    const end = offset + length;
+    const endBlock = Math.ceil(end / BLOCK_SIZE);
+    let position = offset;
+    let block = Math.floor(offset / BLOCK_SIZE);
+    while (position < end && found.length < limit) {
+      const zero = this.#placeOf(block) === LOWER_ZERO;
+      do block++;
+      while (block < endBlock && (this.#placeOf(block) === LOWER_ZERO) === zero);
+      const until = Math.min(block * BLOCK_SIZE, end);
+      found.push({ length: until - position, zero });
+      position = until;
+    }
+    return found;
+  }
+
+  /** Blocks the session's diff holds, by kind. */
+  allocation(): { dataBlocks: number; zeroBlocks: number } {
+    const [, dataBlocks, zeroBlocks] = this.#map.counts();
+    return { dataBlocks, zeroBlocks };
+  }
+
+  /** Makes the session's diff an immutable layer. The disk must not be written to any more. */
+  async seal(): Promise<void> {
+    await this.#settle();
+    await this.#diff.seal();
+  }
+
+  /** Closes the session's files, after a running flush. What is below belongs to others as well and stays open. */
+  async close(): Promise<void> {
+    await this.#settle();
+    this.#diff.close();
+  }
+
+  async #settle(): Promise<void> {
+    while (this.#flushing !== undefined || this.#nextFlush !== undefined) {
+      await Promise.allSettled([this.#flushing, this.#nextFlush]);
+    }
+  }
+
+  #placeOf(block: number): number {
+    const state = this.#map.get(block);
+    if (state === DATA) return SESSION;
+    if (state === ZERO) return LOWER_ZERO;
+    return this.#table === undefined ? 0 : (this.#table[block] ?? 0);
+  }
+
+  #readFrom(place: number, target: Buffer, at: number, length: number, position: number): void {
+    if (place === LOWER_ZERO) target.fill(0, at, at + length);
+    else if (place === SESSION) this.#session.read(target, at, length, position);
+    else this.#lower.layers[place]?.read(target, at, length, position);
+  }
+
+  /** Writes less than a block, inside one block. A block the diff doesn't hold yet is completed from below first. */
+  #writePart(source: Buffer, at: number, length: number, offset: number): void {
+    const block = Math.floor(offset / BLOCK_SIZE);
+    if (this.#map.get(block) === DATA) {
+      writeWhole(this.#diff.dataFd, source, at, length, offset);
+      return;
+    }
+    const start = block * BLOCK_SIZE;
+    this.#readFrom(this.#placeOf(block), this.#oneBlock, 0, BLOCK_SIZE, start);
+    source.copy(this.#oneBlock, offset - start, at, at + length);
+    writeWhole(this.#diff.dataFd, this.#oneBlock, 0, BLOCK_SIZE, start);
+    this.#map.set(block, 1, DATA);
+  }
+}
+
+const ZEROS = Buffer.alloc(BLOCK_SIZE);

@@ -1,0 +1,84 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { open, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { KilnError } from "../errors.ts";
+import { diesWithOwner } from "../os/owned-process.ts";
+
+const START_TIMEOUT_MS = 15_000;
+/** How long a server that was told to stop may take to do so before it is killed. */
+const END_TIMEOUT_MS = 10_000;
+/** How much of the log an error message quotes, in characters. */
+const LOG_TAIL = 400;
+
+/** A server process of ours. */
+export interface ServerProcess {
+  readonly exited: Promise<void>;
+  /** Waits for the end of a server that was told to stop, and kills it when that takes too long. */
+  end(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+/** Starts `node main directory` and waits until its sockets are there. Its stderr goes to `server.log` in `directory`. */
+export async function spawnServer(
+  main: string,
+  directory: string,
+  detached: boolean,
+  signal: AbortSignal | undefined,
+): Promise<ServerProcess> {
+  const logPath = join(directory, "server.log");
+  const words = [main, directory];
+  const [command, args] = detached ? [process.execPath, words] : diesWithOwner(process.execPath, words);
+  await using log = await open(logPath, "w", 0o600);
+  // A session of its own in both cases: Ctrl-C is for the owner, whose guests still need their disks while they stop.
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", log.fd], detached: true });
+  const exited = new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+    child.once("error", () => resolve());
+  });
+  const kill = async () => {
+    child.kill("SIGKILL");
+    await exited;
+  };
+  try {
+    await ready(child, signal);
+  } catch (cause) {
+    await kill();
+    if (signal?.aborted)
+      throw new KilnError("CANCELLED", "cancelled while the block server was starting", { cause });
+    const said = (await readFile(logPath, "utf8").catch(() => "")).trim().slice(-LOG_TAIL);
+    throw new KilnError("BLOCK_FAILED", `the block server did not start: ${said || String(cause)}`, {
+      cause,
+      hint: `${logPath} has the whole story`,
+    });
+  }
+  if (detached) child.unref();
+  return {
+    exited,
+    kill,
+    end: async () => {
+      const timer = setTimeout(() => child.kill("SIGKILL"), END_TIMEOUT_MS);
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function ready(child: ChildProcess, signal: AbortSignal | undefined): Promise<void> {
+  const { stdout } = child;
+  if (stdout === null) throw new Error("no pipe to the server");
+  const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
+  const settled = new AbortController();
+  const either = AbortSignal.any([timeout, settled.signal, ...(signal === undefined ? [] : [signal])]);
+  try {
+    await Promise.race([
+      once(stdout, "data", { signal: either }),
+      once(child, "exit", { signal: either }).then(([code]) => {
+        throw new Error(`it ended with exit code ${String(code)}`);
+      }),
+    ]);
+  } finally {
+    settled.abort();
+    stdout.destroy();
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * The block server's process: `node main.ts DIRECTORY`. Serves NBD and control sockets in DIRECTORY until it is told
+ * to stop. It keeps nothing in memory that an acknowledged write needs, so it may be killed at any time.
+ */
+import { unlink } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { KilnError } from "../../errors.ts";
+import { CONTROL_SOCKET, NBD_SOCKET } from "../control-protocol.ts";
+import { Connection } from "../nbd/connection.ts";
+import { listenPrivately } from "../socket-path.ts";
+import { serveControl } from "./control.ts";
+import { Disks } from "./disks.ts";
+
+/** Clients of all disks together, at most. */
+const MAX_CONNECTIONS = 4096;
+
+async function main(): Promise<void> {
+  const directory = process.argv[2];
+  if (directory === undefined) throw new KilnError("USAGE", "usage: main.ts DIRECTORY");
+  const disks = new Disks();
+  const controlPath = join(directory, CONTROL_SOCKET);
+  const nbdPath = join(directory, NBD_SOCKET);
+
+  const nbd = createServer({ pauseOnConnect: true }, (socket) => {
+    if (disks.connections.size >= MAX_CONNECTIONS) {
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, disks);
+    disks.connections.add(connection);
+    connection.closed.then(() => disks.connections.delete(connection));
+  });
+  const stop = () => {
+    // Explicitly, so that no lingering client can hold the process.
+    Promise.allSettled([disks.close(), unlink(nbdPath), unlink(controlPath)]).then(() => process.exit(0));
+  };
+  const control = createServer((socket) => serveControl(socket, disks, stop));
+  // The control socket is there last: whoever reaches it can use both.
+  await listenPrivately(nbd, nbdPath);
+  await listenPrivately(control, controlPath);
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  process.stdout.write("ready\n");
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = error instanceof KilnError ? error.exitCode : 1;
+});
