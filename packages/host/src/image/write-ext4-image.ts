@@ -1,0 +1,242 @@
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { addAbortSignal, Readable } from "node:stream";
+import { KilnError, systemErrorCode } from "../errors.ts";
+import { BlockWriter } from "./block-writer.ts";
+import { fromText, show } from "./byte-string.ts";
+import { BlockAllocator } from "./ext4/block-allocator.ts";
+import { checkFits } from "./ext4/check-fits.ts";
+import { BLOCK_SIZE, type Ext4Layout, ext4Layout } from "./ext4/layout.ts";
+import { numberInodes } from "./ext4/number-inodes.ts";
+import { ext4Identity } from "./ext4/superblock.ts";
+import { writeFront, writeInodes } from "./ext4/write-metadata.ts";
+import { FileContent } from "./file-content.ts";
+import { FileTree, newDirectory } from "./file-tree.ts";
+import { digestImage, ImageDigest } from "./image-digest.ts";
+import { invalid } from "./invalid.ts";
+import { TarReader } from "./tar/tar-reader.ts";
+import { TreeBuilder } from "./tree-builder.ts";
+
+/** Bytes of the archive that are taken at once; bounds what waits to be written. */
+const PIECE_BYTES = 1024 * 1024;
+const MAX_LABEL_BYTES = 16;
+const LOST_AND_FOUND = "lost+found";
+
+/** A file that is in the image besides what the archive has; replaces the archive's file of the same path. */
+export interface ExtraFile {
+  /** From the image's root. Symlinks among its parents are followed inside the image; missing parents are made. */
+  path: string;
+  /** `0` to `0o7777`. */
+  mode: number;
+  uid: number;
+  gid: number;
+  content: Uint8Array;
+}
+
+export interface WriteExt4ImageOptions {
+  /** A root filesystem as a tar archive, not compressed. It is read to its end, or destroyed. */
+  tar: Readable | AsyncIterable<Uint8Array>;
+  /** The image file to make; it must not exist. On failure it is removed. */
+  path: string;
+  /** Size of the disk in bytes: a multiple of 4096, 64 MiB to 1 TiB. The file is sparse. */
+  sizeBytes: number;
+  /** @default [] */
+  extraFiles?: readonly ExtraFile[];
+  /** Volume label, up to 16 bytes of UTF-8. @default "" */
+  label?: string;
+  /** The file system's UUID and hash seed are made from it. */
+  seed: string;
+  /**
+   * Waits until the image is on the disk and not only in the page cache: without that it survives a kill but
+   * not a power cut. @default false
+   */
+  durable?: boolean;
+  signal?: AbortSignal;
+  /** Called about once for each MiB of the archive. */
+  onProgress?: (progress: { tarBytes: number; entries: number }) => void;
+}
+
+export interface Ext4Image {
+  path: string;
+  sizeBytes: number;
+  /** Bytes that files, directories and their like take: what `df` calls used. */
+  usedBytes: number;
+  /** Inodes in use, the reserved ones not counted. */
+  inodes: number;
+  /** Bytes of the archive. */
+  tarBytes: number;
+  /** `"sha256:<hex>"` of the image's content; `digestImage` takes it again from the file. */
+  digest: string;
+}
+
+/**
+ * Makes an ext4 image from a root filesystem's archive, in one pass, without privileges. The same archive, files, size,
+ * label and seed give the same bytes.
+ *
+ * @throws KilnError `IMAGE_INVALID` for an archive that is damaged or cannot be kept exactly, `DISK_FULL` when the files
+ * need a bigger disk or the host's file system is full, `USAGE` for options out of range, `CANCELLED` by `signal`.
+ *
+ * @example
+ * const podman = spawn("podman", ["export", container]);
+ * const image = await writeExt4Image({ tar: podman.stdout, path, sizeBytes: 8 * 1024 ** 3, seed: key });
+ */
+export async function writeExt4Image(options: WriteExt4ImageOptions): Promise<Ext4Image> {
+  const layout = ext4Layout(options.sizeBytes);
+  const label = Buffer.from(options.label ?? "", "utf8");
+  if (label.length > MAX_LABEL_BYTES) {
+    throw new KilnError(
+      "USAGE",
+      `the volume label is longer than ${MAX_LABEL_BYTES} bytes: ${options.label}`,
+    );
+  }
+  const file = await open(options.path, "wx", 0o644);
+  let complete = false;
+  try {
+    await file.truncate(layout.sizeBytes);
+    const image = await writeContent(file, layout, label, options);
+    if (options.durable) await file.datasync();
+    complete = true;
+    return image;
+  } catch (error) {
+    throw explain(error, options);
+  } finally {
+    await file.close();
+    if (!complete) await rm(options.path, { force: true });
+  }
+}
+
+async function writeContent(
+  file: FileHandle,
+  layout: Ext4Layout,
+  label: Buffer,
+  options: WriteExt4ImageOptions,
+): Promise<Ext4Image> {
+  const digest = new ImageDigest(layout.sizeBytes);
+  await using writer = new BlockWriter(file, layout.blocks, digest);
+  const allocator = new BlockAllocator(layout.firstDataBlock);
+  const content = new FileContent(writer, allocator);
+  const tree = new FileTree((removed) => {
+    if (removed.kind === "file") allocator.release(removed.extents);
+  });
+
+  const reader = new TarReader(new TreeBuilder(tree, content));
+  await readArchive(reader, writer, options);
+  tree.finish();
+  for (const extra of options.extraFiles ?? []) {
+    addExtraFile(tree, content, extra);
+    await writer.drain();
+  }
+  ensureLostAndFound(tree);
+
+  const identity = ext4Identity(options.seed, label);
+  const target = { writer, allocator, layout, identity };
+  const numbered = numberInodes(tree.root, LOST_AND_FOUND);
+  const inodeTable = await writeInodes(target, numbered);
+  checkFits(layout, allocator.next, numbered.size);
+  await writeFront(target, numbered, inodeTable);
+  await writer.flush();
+
+  const released = allocator.released.reduce((sum, { count }) => sum + count, 0);
+  for (const { start, count } of allocator.released) await writeZeros(file, start, count);
+  return {
+    path: options.path,
+    sizeBytes: layout.sizeBytes,
+    usedBytes: (allocator.next - layout.firstDataBlock - released) * BLOCK_SIZE,
+    inodes: numbered.size,
+    tarBytes: reader.position,
+    // What was written and then taken back is in the running digest: begin again from the file.
+    digest: released === 0 ? digest.finish() : await digestImage(options.path, options.signal),
+  };
+}
+
+async function readArchive(
+  reader: TarReader,
+  writer: BlockWriter,
+  options: WriteExt4ImageOptions,
+): Promise<void> {
+  const source = options.tar instanceof Readable ? options.tar : Readable.from(options.tar);
+  if (options.signal) addAbortSignal(options.signal, source);
+  let reported = 0;
+  for await (const chunk of source) {
+    if (!(chunk instanceof Uint8Array)) throw new KilnError("USAGE", "the tar stream must be one of bytes");
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      reader.push(bytes.subarray(at, at + PIECE_BYTES));
+      await writer.drain();
+    }
+    if (reader.position - reported >= PIECE_BYTES) {
+      reported = reader.position;
+      options.onProgress?.({ tarBytes: reader.position, entries: reader.entries });
+    }
+  }
+  options.signal?.throwIfAborted();
+  reader.end();
+}
+
+function addExtraFile(tree: FileTree, content: FileContent, extra: ExtraFile): void {
+  const path = tree.resolveParents(fromText(extra.path));
+  const bytes = Buffer.from(extra.content.buffer, extra.content.byteOffset, extra.content.byteLength);
+  const inode = {
+    kind: "file" as const,
+    mode: extra.mode & 0o7777,
+    uid: extra.uid,
+    gid: extra.gid,
+    mtimeSeconds: 0,
+    mtimeNanoseconds: 0,
+    xattrs: new Map(),
+    links: 0,
+    size: bytes.length,
+    extents: [],
+  };
+  content.begin(inode);
+  content.write(bytes);
+  content.end();
+  tree.put(path, inode);
+}
+
+/** fsck wants one to put things into. */
+function ensureLostAndFound(tree: FileTree): void {
+  const existing = tree.root.children.get(LOST_AND_FOUND);
+  if (existing !== undefined && existing.kind !== "directory") {
+    throw invalid(`${show(`/${LOST_AND_FOUND}`)} is a ${existing.kind}: ext4 needs a directory of that name`);
+  }
+  if (existing === undefined) {
+    const attributes = {
+      mode: 0o700,
+      uid: 0,
+      gid: 0,
+      mtimeSeconds: 0,
+      mtimeNanoseconds: 0,
+      xattrs: new Map(),
+    };
+    tree.put(LOST_AND_FOUND, newDirectory(attributes));
+  }
+}
+
+/** Content of a replaced file does not stay behind in free blocks. */
+async function writeZeros(file: FileHandle, start: number, count: number): Promise<void> {
+  const zeros = Buffer.alloc(Math.min(count, PIECE_BYTES / BLOCK_SIZE) * BLOCK_SIZE);
+  for (let done = 0; done < count; done += zeros.length / BLOCK_SIZE) {
+    const length = Math.min(zeros.length, (count - done) * BLOCK_SIZE);
+    await file.write(zeros, 0, length, (start + done) * BLOCK_SIZE);
+  }
+}
+
+/** An error with a code, from whatever went wrong underneath. */
+function explain(error: unknown, options: WriteExt4ImageOptions): unknown {
+  if (options.signal?.aborted)
+    return new KilnError("CANCELLED", "cancelled while the image was written", { cause: error });
+  if (error instanceof KilnError) return error;
+  switch (systemErrorCode(error)) {
+    case "ENOSPC":
+    case "EDQUOT":
+    case "EFBIG":
+      return new KilnError("DISK_FULL", `no space for the image ${options.path}`, {
+        hint: "free some disk space, or move KILN_HOME to a bigger file system",
+        cause: error,
+      });
+    case "ERR_STREAM_PREMATURE_CLOSE":
+      return invalid("the tar stream was closed before its end", error);
+    default:
+      return error;
+  }
+}
