@@ -58,10 +58,11 @@ apt_update() {
   return 1
 }
 
-# Installs "$@"; one line for each quarter of the way, the whole of apt's output only where it fails.
+# Installs "$@" and shows how far it is; the whole of apt's output only where it fails.
 apt_install() {
-  apt_log=$(mktemp "${TMPDIR:-/tmp}/kiln-apt.XXXXXX")
+  apt_log=$(mktemp "${TMPDIR:-/tmp}/kiln-apt.XXXXXX") apt_started=$(date +%s)
   {
+    # shellcheck disable=SC2086 # privileged is words
     $privileged env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get install -y -q \
       --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold \
       -o APT::Status-Fd=1 "$@" 2>>"$apt_log" </dev/null || echo "kiln:failed"
@@ -71,21 +72,25 @@ apt_install() {
     return 1
   }
   rm -f "$apt_log"
+  say "packages installed: $(($(date +%s) - apt_started)) s"
 }
 
-# Turns apt's status lines (`dlstatus:n:percent:…`, `pmstatus:package:percent:…`) into progress; the rest goes to $1.
+# Turns apt's status lines (`dlstatus:n:percent:…`, `pmstatus:package:percent:…`) into progress: one line that moves on
+# a terminal, else one for each quarter of the way. Everything else goes to the log, $1.
 apt_progress() {
-  shown='' failed=0
+  shown='' failed=0 grain=25 ends='\n'
+  if [ -t 2 ]; then grain=1 ends='   \r'; fi
   while IFS= read -r line; do
     case $line in
       dlstatus:* | pmstatus:*)
-        stage=${line%%:*} rest=${line#*:*:} percent=${line#*:*:}
+        percent=${line#*:*:}
         percent=${percent%%[.:]*}
-        case $stage in dlstatus) stage=downloading ;; *) stage=installing ;; esac
-        quarter=$((percent / 25 * 25))
-        if [ "$shown" != "$stage $quarter" ]; then
-          shown="$stage $quarter"
-          printf '  %s %s %%\n' "$stage" "$quarter" >&2
+        case $line in dlstatus:*) doing=downloading ;; *) doing=installing ;; esac
+        percent=$((percent / grain * grain))
+        if [ "$shown" != "$doing $percent" ]; then
+          shown="$doing $percent"
+          # shellcheck disable=SC2059 # the format holds the line's end
+          printf "  %s %s %%$ends" "$doing" "$percent" >&2
         fi
         ;;
       kiln:failed) failed=1 ;;

@@ -1,15 +1,15 @@
 # Finds a Node.js that is new enough, or brings one: from Node's own distribution, else from npm, else from PyPI.
-# Each is pinned by version and SHA-256, so that where it came from makes no difference to what runs.
+# Each is pinned by version and SHA-256.
 # shellcheck shell=sh disable=SC2154,SC2034 # root, runtime, node, npm: shared with setup.sh
 
 node_major=24
-node_version=24.17.0
+node_version=24.16.0
 node_tarball=node-v$node_version-linux-x64.tar.gz
-node_tarball_sha256=e0472427aa791ad80bdc426ff7cc73cdd28ed0f616d1ff9689a23a7f47f1265f
+node_tarball_sha256=2faf6a387e9b62b888e21c54f01249fb27537ffecf1842f29f4c919d0a59a0ff
 # The npm package carries the executable of that same tarball.
-node_sha256=62d66443847de1f527f74afe715900b12884ace52136dc9cd8e91e61acc2f527
+node_sha256=b2959781cc5a74c357ffa02367efa8a0330cbb1c9cb347732fdfaaaca381cbcd
 npm_version=11.21.2
-node_wheel_sha256=5b3574a05decd4f53d2cc49bbce05735dec52d3a3aad0a1837f5217d039822ce
+node_wheel_sha256=2f3036292811514ba847b3708492644764f88a833ac425c5f55007014308ddfd
 
 # Sets $node and $npm (a command, as words) to a usable pair, or fails. Reads $runtime.
 find_node() {
@@ -58,10 +58,15 @@ bring_node() {
   part=$runtime/tmp.node.$$
   rm -rf "$runtime"/tmp.node.* # Of runs that were killed: the lock is ours.
   mkdir "$part"
-  if ! step "Node.js $node_version ($(route_name))" "unpack_$route" "$part"; then
+  if ! step "Node.js $node_version, by $(route_name)" "unpack_$route" "$part"; then
     rm -rf "$part"
     give_up "Node.js $node_version could not be brought" \
       "install Node.js $node_major or newer with npm, and run the command again"
+  fi
+  found=$("$part/node/bin/node" --version) || found="nothing that runs here"
+  if [ "$found" != "v$node_version" ]; then
+    rm -rf "$part"
+    give_up "asked $(route_name) for Node.js $node_version and got $found" "install Node.js $node_major or newer with npm"
   fi
   mv "$part/node" "$runtime/node-v$node_version"
   rm -rf "$part"
@@ -70,9 +75,9 @@ bring_node() {
 
 route_name() {
   case $route in
-    distribution) echo "from nodejs.org" ;;
-    npm) echo "by npm" ;;
-    wheel) echo "by pip" ;;
+    distribution) echo "download from nodejs.org" ;;
+    npm) echo "npm" ;;
+    wheel) echo "pip" ;;
   esac
 }
 

@@ -8,7 +8,6 @@ have() { command -v "$1" >/dev/null 2>&1; }
 missing_packages() {
   have podman || echo "podman|builds the template images, the kernel and the guest agent"
   have qemu-system-x86_64 || echo "qemu-system-x86|runs the microVMs"
-  have mke2fs || echo "e2fsprogs|makes the root file systems"
   { have flock && have setpriv; } || echo "util-linux|locks, and processes that end with their owner"
   if ! have mmdebstrap && [ ! -e "$runtime/registry-in-reach" ]; then
     echo "mmdebstrap|makes the Debian base image: no container registry is in reach"
@@ -34,5 +33,6 @@ missing_test_packages() {
   have nbdkit || echo "nbdkit|is the NBD server to compare with"
   { have nbdinfo && have nbdcopy; } || echo "libnbd-bin|checks the NBD server from outside"
   { have qemu-io && have qemu-nbd; } || echo "qemu-utils|checks the NBD server from outside"
+  { have e2fsck && have debugfs; } || echo "e2fsprogs|checks the root file systems from outside"
   have python3 || echo "python3|runs the Python tests"
 }

@@ -10,19 +10,20 @@ give_up() {
   exit 4
 }
 
-# Runs a command quietly as a step of set-up; when it fails, the end of what it said is shown.
-# $1 what is being done; the command follows.
+# Runs a command quietly as a step of set-up and tells how long it took; when it fails, the end of what it said is
+# shown. $1 what is being done; the command follows.
 step() {
-  step_name=$1
+  step_name=$1 step_started=$(date +%s)
   shift
-  say "$step_name ..."
+  printf 'kiln: %s ... ' "$step_name" >&2
   step_log=$(mktemp "${TMPDIR:-/tmp}/kiln-setup.XXXXXX")
   if "$@" >"$step_log" 2>&1 </dev/null; then
     rm -f "$step_log"
+    printf '%s s\n' "$(($(date +%s) - step_started))" >&2
     return 0
   fi
-  tail -n 20 "$step_log" | sed 's/^/  | /' >&2
+  printf 'failed\n' >&2
+  tail -n 30 "$step_log" | sed 's/^/  | /' >&2
   rm -f "$step_log"
-  say "$step_name: failed"
   return 1
 }

@@ -1,0 +1,59 @@
+import { glob } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+
+/** A part of the tests with a name of its own. */
+export interface Suite {
+  name: string;
+  /** Killed after this many minutes. */
+  minutes: number;
+  kind:
+    | { type: "node"; files: string[] }
+    /** Each command is one test. */
+    | { type: "commands"; commands: string[][] }
+    | { type: "agent" };
+}
+
+/**
+ * The suites of the checkout at `root`, found by where tests lie: `*.test.ts` beside the code are `unit`, those in
+ * `test/NAME/` are the suite NAME. Sorted so that the cheap ones come first.
+ */
+export async function findSuites(root: string): Promise<Suite[]> {
+  const unit = await find(root, [
+    "packages/*/src/**/*.test.ts",
+    "script/lib/**/*.test.ts",
+    "bench/**/*.test.ts",
+  ]);
+  const suites: Suite[] = [
+    { name: "lint", minutes: 5, kind: { type: "commands", commands: await lintCommands(root) } },
+    { name: "types", minutes: 5, kind: { type: "commands", commands: [["tsc", "-p", "tsconfig.json"]] } },
+    { name: "unit", minutes: 10, kind: { type: "node", files: unit } },
+  ];
+  if ((await find(root, ["agent/Containerfile"])).length > 0) {
+    suites.push({ name: "agent", minutes: 15, kind: { type: "agent" } });
+  }
+  const byName = Map.groupBy(await find(root, ["test/*/**/*.test.ts"]), (file) => suiteOf(root, file));
+  for (const [name, files] of byName) suites.push({ name, minutes: 15, kind: { type: "node", files } });
+  return suites;
+}
+
+async function lintCommands(root: string): Promise<string[][]> {
+  const shell = await find(root, ["bin/*", ".ci/*", "script/*", "script/lib/*", "script/lib/**/*.sh"]);
+  const scripts = shell.filter((file) => !/[.](ts|mjs)$/.test(file));
+  return [
+    ["biome", "ci", "--error-on-warnings", "."],
+    ["depcruise", "--config", ".dependency-cruiser.js", "--output-type", "err", "packages"],
+    ["shellcheck", "--external-sources", ...scripts],
+  ];
+}
+
+const suiteOf = (root: string, file: string) =>
+  relative(join(root, "test"), dirname(file)).split("/")[0] ?? "";
+
+async function find(root: string, patterns: string[]): Promise<string[]> {
+  const files: string[] = [];
+  for await (const entry of glob(patterns, { cwd: root, withFileTypes: true })) {
+    if (entry.isFile() && !entry.parentPath.includes("node_modules"))
+      files.push(join(entry.parentPath, entry.name));
+  }
+  return files.sort();
+}
