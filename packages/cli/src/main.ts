@@ -27,9 +27,14 @@ addRun(program);
 addTemplate(program);
 addDoctor(program);
 
+let json = false;
+program.hook("preAction", (_, command) => {
+  json = command.opts().json === true;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-  else process.exitCode = printError(error, process.argv.includes("--json"));
+  else process.exitCode = printError(error, json);
 }

@@ -33,6 +33,9 @@ export class KilnHome {
   probe = (name: string): string => join(this.root, "probes", `${name}.json`);
   lock = (name: string): string => join(this.root, "locks", `${name}.lock`);
   log = (name: string): string => join(this.root, "logs", `${name}.log`);
+  get snapshots(): string {
+    return join(this.root, "snapshots");
+  }
   get runs(): string {
     return join(this.root, "run");
   }

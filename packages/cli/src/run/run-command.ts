@@ -28,7 +28,8 @@ export interface RunRequest {
 export async function runCommand(request: RunRequest, signals: Signals): Promise<number> {
   const { template, argv, vcpu, memoryMib, timeoutMs, tty, ...rest } = request;
   const signal = signals.cancelled;
-  await using host = await SandboxHost.open(KilnHome.fromEnvironment(), signal);
+  await using host = await SandboxHost.open(KilnHome.fromEnvironment());
+  host.warm();
   const bootable = await host.prepare(template, {
     signal,
     onProgress: createProgress(),

@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { systemErrorCode } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
 import { isAlive, ownProcessId } from "./process-id.ts";
 
 /** A folder that goes away with the process it was made for: on disposal, or at the next sweep after a crash. */
@@ -20,5 +22,15 @@ export async function sweepOwnedFolders(parent: string): Promise<void> {
   for (const name of await readdir(parent).catch(() => [])) {
     const owner = name.split(".")[0] ?? "";
     if (!(await isAlive(owner))) await rm(join(parent, name), { recursive: true, force: true });
+  }
+}
+
+/** Removes a folder of the caches in one step as far as others can see: it is gone whole, or still there whole. */
+export async function removeFolder(home: KilnHome, path: string): Promise<void> {
+  await using grave = await openOwnedFolder(home.tmp);
+  try {
+    await rename(path, join(grave.path, "removed"));
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
   }
 }

@@ -7,7 +7,7 @@ import { openOwnedFolder, sweepOwnedFolders } from "../os/owned-folder.ts";
 import type { OnProgress } from "../progress.ts";
 import { ensureSnapshot } from "../snapshot/make.ts";
 import { subjectOf } from "../snapshot/manifest.ts";
-import { resolveTemplate } from "../template/resolve.ts";
+import { resolveTemplate } from "../template/templates.ts";
 import { probeQemu } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
 import { type Bootable, Sandbox } from "./sandbox.ts";
@@ -25,32 +25,36 @@ export interface PrepareOptions {
 export class SandboxHost implements AsyncDisposable {
   readonly #home: KilnHome;
   readonly #directory: string;
-  readonly #block: Promise<BlockServer>;
   readonly #resources: AsyncDisposableStack;
+  #block: Promise<BlockServer> | undefined;
 
-  private constructor(
-    home: KilnHome,
-    directory: string,
-    block: Promise<BlockServer>,
-    resources: AsyncDisposableStack,
-  ) {
+  private constructor(home: KilnHome, directory: string, resources: AsyncDisposableStack) {
     this.#home = home;
     this.#directory = directory;
-    this.#block = block;
     this.#resources = resources;
   }
 
-  /** Opens `home`, removes what crashed processes left in it and starts the block server. */
-  static async open(home: KilnHome, signal?: AbortSignal): Promise<SandboxHost> {
+  /** Opens `home` and removes what crashed processes left in it. */
+  static async open(home: KilnHome): Promise<SandboxHost> {
     await mkdir(home.root, { recursive: true, mode: 0o700 });
     await using resources = new AsyncDisposableStack();
     const folder = resources.use(await openOwnedFolder(home.runs));
-    // Not awaited: it starts while templates are looked up. A failure shows in whoever needs a disk.
-    const block = BlockServer.start({ directory: folder.path, ...(signal ? { signal } : {}) });
-    block.catch(() => undefined);
-    resources.defer(async () => (await block.catch(() => undefined))?.[Symbol.asyncDispose]());
     await Promise.all([sweepOwnedFolders(home.runs), sweepOwnedFolders(home.tmp)]);
-    return new SandboxHost(home, folder.path, block, resources.move());
+    return new SandboxHost(home, folder.path, resources.move());
+  }
+
+  /** Starts the block server ahead of the first disk. A failure shows in whoever needs a disk. */
+  warm(): void {
+    this.#blockServer().catch(() => undefined);
+  }
+
+  #blockServer(): Promise<BlockServer> {
+    if (!this.#block) {
+      const block = BlockServer.start({ directory: this.#directory });
+      this.#resources.defer(async () => (await block.catch(() => undefined))?.[Symbol.asyncDispose]());
+      this.#block = block;
+    }
+    return this.#block;
   }
 
   /** Makes whatever is missing between a template and its first sandbox: kernel, rootfs, snapshot. */
@@ -65,7 +69,7 @@ export class SandboxHost implements AsyncDisposable {
     const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, signal));
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
     const snapshot = await ensureSnapshot(
-      { home: this.#home, block: await this.#block, directory: this.#directory, ...report },
+      { home: this.#home, block: () => this.#blockServer(), directory: this.#directory, ...report },
       {
         subject: subjectOf(rootfs, kernel, vmm, size, spec.checks),
         vmm,
@@ -79,7 +83,7 @@ export class SandboxHost implements AsyncDisposable {
 
   /** Starts a sandbox. */
   async start(bootable: Bootable, signal?: AbortSignal): Promise<Sandbox> {
-    return Sandbox.start(bootable, await this.#block, this.#directory, signal);
+    return Sandbox.start(bootable, await this.#blockServer(), this.#directory, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

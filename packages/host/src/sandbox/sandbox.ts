@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { BlockServer } from "../block/block-server.ts";
+import type { Rootfs } from "../build/rootfs.ts";
 import { KilnError } from "../errors.ts";
 import { GuestAgent } from "../guest/agent.ts";
 import { makeIdentity } from "../guest/identity.ts";
@@ -22,7 +23,7 @@ function makeId(): string {
 /** All it takes to start sandboxes of one template: a rootfs, a snapshot of it, and the engine that made it. */
 export interface Bootable {
   vmm: Vmm;
-  rootfs: { path: string; sizeBytes: number };
+  rootfs: Rootfs;
   kernel: { vmlinuz: string; initrd: string };
   snapshot: Snapshot;
 }

@@ -35,7 +35,7 @@ export interface SnapshotRequest {
 
 export interface SnapshotContext {
   home: KilnHome;
-  block: BlockServer;
+  block: () => Promise<BlockServer>;
   /** Folder for sockets; short. */
   directory: string;
   onProgress?: OnProgress | undefined;
@@ -70,7 +70,8 @@ async function make(
 ): Promise<void> {
   const { files, diskLayer, manifest } = snapshotPaths(scratch.path);
   const folder = await mkdtemp(join(directory, "boot-"));
-  const disk = await block.addDisk({
+  const server = await block();
+  const disk = await server.addDisk({
     id: `boot-${snapshotKey(subject)}`,
     base: rootfs.path,
     layers: [],

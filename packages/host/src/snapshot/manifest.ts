@@ -90,21 +90,27 @@ export function encodeManifest(subject: SnapshotSubject, generation: number, boo
   return `${JSON.stringify(manifest, undefined, 2)}\n`;
 }
 
-/** The snapshot of `subject`, or undefined when there is none or it is damaged. */
-export async function findSnapshot(home: KilnHome, subject: SnapshotSubject): Promise<Snapshot | undefined> {
-  const key = snapshotKey(subject);
-  const directory = home.snapshot(key);
-  const { files, diskLayer, manifest: path } = snapshotPaths(directory);
+/** The manifest of the snapshot `key`, or undefined when there is none or it is damaged. */
+export async function readManifest(home: KilnHome, key: string): Promise<SnapshotManifest | undefined> {
   let content: unknown;
   try {
-    content = JSON.parse(await readFile(path, "utf8"));
+    content = JSON.parse(await readFile(snapshotPaths(home.snapshot(key)).manifest, "utf8"));
   } catch {
     return undefined;
   }
   const manifest = Manifest.safeParse(content);
-  if (!manifest.success || manifest.data.key !== key) return undefined;
+  return manifest.success && manifest.data.key === key ? manifest.data : undefined;
+}
+
+/** The snapshot of `subject`, or undefined when there is none or it is damaged. */
+export async function findSnapshot(home: KilnHome, subject: SnapshotSubject): Promise<Snapshot | undefined> {
+  const key = snapshotKey(subject);
+  const directory = home.snapshot(key);
+  const { files, diskLayer } = snapshotPaths(directory);
+  const manifest = await readManifest(home, key);
+  if (!manifest) return undefined;
   const memory = await stat(files.memory).catch(() => undefined);
   const state = await stat(files.state).catch(() => undefined);
-  if (memory?.size !== manifest.data.memoryBytes || !state?.size) return undefined;
-  return { manifest: manifest.data, directory, files, diskLayer };
+  if (memory?.size !== manifest.memoryBytes || !state?.size) return undefined;
+  return { manifest, directory, files, diskLayer };
 }

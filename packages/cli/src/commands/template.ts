@@ -1,0 +1,87 @@
+import type { Command } from "commander";
+import { wholeNumber } from "../options.ts";
+import { Signals } from "../signals.ts";
+
+const JSON_OPTION = ["--json", "print JSON"] as const;
+const TEMPLATE_ARGUMENT = ["<template>", "name of a template, or path of a spec file"] as const;
+
+interface BuildFlags {
+  vcpu?: number;
+  memory?: number;
+  json?: boolean;
+}
+
+export function addTemplate(program: Command): void {
+  const template = program
+    .command("template")
+    .summary("build, list and look at templates")
+    .description("Templates: descriptions of machines, and what was built from them.")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  kiln template build python            build a built-in template ahead of its first use
+  kiln template build ./spec.json       build a template of your own; then: kiln run NAME
+  kiln template ls
+  kiln template containerfile python    see what Podman is given`,
+    );
+
+  template
+    .command("build")
+    .description(
+      "Build a template: its image, root file system and snapshot. A template that is built already costs nothing.",
+    )
+    .argument(...TEMPLATE_ARGUMENT)
+    .option("--vcpu <n>", "make the snapshot for this many virtual CPUs", wholeNumber(1, 64))
+    .option("--memory <MiB>", "make the snapshot for this much memory", wholeNumber(128, 1_048_576))
+    .option(...JSON_OPTION)
+    .action(async (ref: string, flags: BuildFlags) => {
+      const { buildTemplate } = await import("../template/build.ts");
+      const size = {
+        ...(flags.vcpu === undefined ? {} : { vcpu: flags.vcpu }),
+        ...(flags.memory === undefined ? {} : { memoryMib: flags.memory }),
+      };
+      await buildTemplate(ref, size, flags.json ?? false, new Signals().cancelled);
+    });
+
+  template
+    .command("ls")
+    .description("List the templates there are.")
+    .option(...JSON_OPTION)
+    .action(async (flags: { json?: boolean }) =>
+      (await import("../template/list.ts")).list(flags.json ?? false),
+    );
+
+  template
+    .command("inspect")
+    .description("Show a template's spec and what was built from it, as JSON.")
+    .argument(...TEMPLATE_ARGUMENT)
+    .option(...JSON_OPTION)
+    .action(async (ref: string) => (await import("../template/inspect.ts")).inspect(ref));
+
+  template
+    .command("rm")
+    .description(
+      "Remove what was built from templates, as far as no other template uses it, and templates of your own.",
+    )
+    .argument("<template...>", "names of templates, or paths of spec files")
+    .option(...JSON_OPTION)
+    .action(async (names: string[], flags: { json?: boolean }) =>
+      (await import("../template/remove.ts")).remove(names, flags.json ?? false),
+    );
+
+  template
+    .command("containerfile")
+    .description("Print the Containerfile generated from a template's spec.")
+    .argument(...TEMPLATE_ARGUMENT)
+    .action(async (ref: string) => (await import("../template/inspect.ts")).containerfile(ref));
+
+  template
+    .command("hash")
+    .description("Print the hash of a template's spec: the same machine has the same hash.")
+    .argument(...TEMPLATE_ARGUMENT)
+    .option(...JSON_OPTION)
+    .action(async (ref: string, flags: { json?: boolean }) =>
+      (await import("../template/inspect.ts")).hash(ref, flags.json ?? false),
+    );
+}

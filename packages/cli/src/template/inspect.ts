@@ -1,0 +1,37 @@
+import { KilnHome } from "@kiln/host/home.ts";
+import { findBuilt } from "@kiln/host/sandbox/built-template.ts";
+import { generateContainerfile } from "@kiln/host/template/containerfile.ts";
+import { rootfsHash, specHash } from "@kiln/host/template/spec-hash.ts";
+import { resolveTemplate } from "@kiln/host/template/templates.ts";
+import { printJson } from "../output/table.ts";
+
+export async function inspect(ref: string): Promise<void> {
+  const home = KilnHome.fromEnvironment();
+  const spec = await resolveTemplate(home, ref);
+  const built = await findBuilt(home, spec);
+  printJson({
+    name: spec.name,
+    hash: specHash(spec),
+    rootfsHash: rootfsHash(spec),
+    spec,
+    rootfs: built ? { path: built.rootfs.path, ...built.rootfs.record } : null,
+    snapshots: (built?.snapshots ?? []).map((manifest) => ({
+      path: home.snapshot(manifest.key),
+      ...manifest,
+    })),
+  });
+}
+
+export async function containerfile(ref: string): Promise<void> {
+  const { text, buildArgs } = generateContainerfile(await resolveTemplate(KilnHome.fromEnvironment(), ref));
+  process.stdout.write(text);
+  for (const [name, value] of Object.entries(buildArgs)) {
+    process.stdout.write(`# given to podman build: --build-arg ${name}=${JSON.stringify(value)}\n`);
+  }
+}
+
+export async function hash(ref: string, json: boolean): Promise<void> {
+  const spec = await resolveTemplate(KilnHome.fromEnvironment(), ref);
+  if (json) printJson({ name: spec.name, hash: specHash(spec), rootfsHash: rootfsHash(spec) });
+  else process.stdout.write(`${specHash(spec)}\n`);
+}

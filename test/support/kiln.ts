@@ -1,0 +1,48 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+const MAIN = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+
+export interface CliResult {
+  stdout: string;
+  stderr: string;
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+export interface CliOptions {
+  home: string;
+  input?: string;
+  env?: Record<string, string>;
+}
+
+/** Starts the CLI as its own process group, as a shell would. */
+export function startKiln(args: readonly string[], { home, env = {} }: CliOptions): ChildProcess {
+  return spawn(process.execPath, [MAIN, ...args], {
+    env: { ...process.env, ...env, KILN_HOME: home },
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: true,
+  });
+}
+
+/** Collects what a started CLI prints until it ends. */
+export async function finish(child: ChildProcess, input?: string): Promise<CliResult> {
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  child.stdin?.on("error", () => undefined); // The command may end before it has read its input.
+  child.stdin?.end(input ?? "");
+  const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  return { stdout, stderr, code, signal };
+}
+
+/** Runs the CLI to its end. */
+export function kiln(args: readonly string[], options: CliOptions): Promise<CliResult> {
+  return finish(startKiln(args, options), options.input);
+}
