@@ -14,6 +14,14 @@ function impliedAttributes(): InodeAttributes {
   return { mode: 0o755, uid: 0, gid: 0, mtimeSeconds: 0, mtimeNanoseconds: 0, xattrs: new Map() };
 }
 
+/** A hard link whose target is still to come. */
+interface PendingLink {
+  readonly path: ByteString;
+  readonly target: ByteString;
+  /** What has the link's name until then. */
+  readonly replaces: Inode | undefined;
+}
+
 export function newDirectory(attributes: InodeAttributes): DirectoryInode {
   return { ...attributes, kind: "directory", links: 0, children: new Map() };
 }
@@ -26,7 +34,7 @@ export function newDirectory(attributes: InodeAttributes): DirectoryInode {
 export class FileTree {
   readonly root: DirectoryInode = newDirectory(impliedAttributes());
   readonly #onRemoved: (inode: Inode) => void;
-  readonly #pendingLinks: { path: ByteString; target: ByteString }[] = [];
+  readonly #pendingLinks: PendingLink[] = [];
 
   /** @param onRemoved told of every inode that lost its last name */
   constructor(onRemoved: (inode: Inode) => void) {
@@ -52,7 +60,7 @@ export class FileTree {
   /** Makes `path` one more name of what `target` names; if nothing does yet, when `finish` is called. */
   link(path: ByteString, target: ByteString): void {
     const found = this.#find(splitPath(target));
-    if (found === undefined) this.#pendingLinks.push({ path, target });
+    if (found === undefined) this.#pendingLinks.push({ path, target, replaces: this.#find(splitPath(path)) });
     else this.#linkTo(path, target, found);
   }
 
@@ -65,7 +73,7 @@ export class FileTree {
     while (waiting.length > 0) {
       const still: typeof waiting = [];
       for (const link of waiting) {
-        if (this.#find(splitPath(link.path)) !== undefined) continue; // A later entry has taken the name.
+        if (this.#find(splitPath(link.path)) !== link.replaces) continue; // A later entry has taken the name.
         const found = this.#find(splitPath(link.target));
         if (found === undefined) still.push(link);
         else this.#linkTo(link.path, link.target, found);

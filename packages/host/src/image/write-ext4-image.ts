@@ -4,7 +4,7 @@ import { KilnError, systemErrorCode } from "../errors.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { fromText, show } from "./byte-string.ts";
 import { BlockAllocator } from "./ext4/block-allocator.ts";
-import { checkFits } from "./ext4/check-fits.ts";
+import { checkFits, checkPossible } from "./ext4/check-fits.ts";
 import { BLOCK_SIZE, type Ext4Layout, ext4Layout } from "./ext4/layout.ts";
 import { numberInodes } from "./ext4/number-inodes.ts";
 import { ext4Identity } from "./ext4/superblock.ts";
@@ -80,6 +80,18 @@ export interface Ext4Image {
  * const image = await writeExt4Image({ tar: podman.stdout, path, sizeBytes: 8 * 1024 ** 3, seed: key });
  */
 export async function writeExt4Image(options: WriteExt4ImageOptions): Promise<Ext4Image> {
+  const tar = options.tar instanceof Readable ? options.tar : Readable.from(options.tar);
+  tar.on("error", () => {}); // Reading it reports the error; one that comes before that would end the process.
+  try {
+    return await createImage(tar, options);
+  } catch (error) {
+    throw explain(error, options);
+  } finally {
+    tar.destroy();
+  }
+}
+
+async function createImage(tar: Readable, options: WriteExt4ImageOptions): Promise<Ext4Image> {
   const layout = ext4Layout(options.sizeBytes);
   const label = Buffer.from(options.label ?? "", "utf8");
   if (label.length > MAX_LABEL_BYTES) {
@@ -92,12 +104,10 @@ export async function writeExt4Image(options: WriteExt4ImageOptions): Promise<Ex
   let complete = false;
   try {
     await file.truncate(layout.sizeBytes);
-    const image = await writeContent(file, layout, label, options);
+    const image = await writeContent(file, layout, label, tar, options);
     if (options.durable) await file.datasync();
     complete = true;
     return image;
-  } catch (error) {
-    throw explain(error, options);
   } finally {
     await file.close();
     if (!complete) await rm(options.path, { force: true });
@@ -108,6 +118,7 @@ async function writeContent(
   file: FileHandle,
   layout: Ext4Layout,
   label: Buffer,
+  tar: Readable,
   options: WriteExt4ImageOptions,
 ): Promise<Ext4Image> {
   const digest = new ImageDigest(layout.sizeBytes);
@@ -119,7 +130,7 @@ async function writeContent(
   });
 
   const reader = new TarReader(new TreeBuilder(tree, content));
-  await readArchive(reader, writer, options);
+  await readArchive(reader, writer, allocator, tar, options);
   tree.finish();
   for (const extra of options.extraFiles ?? []) {
     addExtraFile(tree, content, extra);
@@ -151,17 +162,19 @@ async function writeContent(
 async function readArchive(
   reader: TarReader,
   writer: BlockWriter,
+  allocator: BlockAllocator,
+  tar: Readable,
   options: WriteExt4ImageOptions,
 ): Promise<void> {
-  const source = options.tar instanceof Readable ? options.tar : Readable.from(options.tar);
-  if (options.signal) addAbortSignal(options.signal, source);
+  if (options.signal) addAbortSignal(options.signal, tar);
   let reported = 0;
-  for await (const chunk of source) {
+  for await (const chunk of tar) {
     if (!(chunk instanceof Uint8Array)) throw new KilnError("USAGE", "the tar stream must be one of bytes");
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       reader.push(bytes.subarray(at, at + PIECE_BYTES));
       await writer.drain();
+      checkPossible(allocator.next);
     }
     if (reader.position - reported >= PIECE_BYTES) {
       reported = reader.position;
@@ -227,6 +240,8 @@ function explain(error: unknown, options: WriteExt4ImageOptions): unknown {
     return new KilnError("CANCELLED", "cancelled while the image was written", { cause: error });
   if (error instanceof KilnError) return error;
   switch (systemErrorCode(error)) {
+    case "EEXIST":
+      return new KilnError("USAGE", `${options.path} exists already`, { cause: error });
     case "ENOSPC":
     case "EDQUOT":
     case "EFBIG":

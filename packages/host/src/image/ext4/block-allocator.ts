@@ -30,6 +30,6 @@ export class BlockAllocator {
   }
 
   release(extents: readonly Extent[]): void {
-    this.#released.push(...extents);
+    for (const extent of extents) this.#released.push(extent);
   }
 }

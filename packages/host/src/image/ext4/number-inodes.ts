@@ -37,7 +37,7 @@ export function numberInodes(root: DirectoryInode, lostAndFound: ByteString): Ma
       numbered.set(inode, child);
       if (inode.kind === "directory") below.push({ directory: inode, entry: child });
     }
-    waiting.push(...below.reverse());
+    for (const child of below.reverse()) waiting.push(child);
   }
   return numbered;
 }

@@ -2,9 +2,9 @@ import type { ByteString } from "../byte-string.ts";
 import { show } from "../byte-string.ts";
 import { invalid } from "../invalid.ts";
 import { buildTarEntry } from "./build-entry.ts";
-import { MAX_ENTRIES, MAX_EXTENSION_BYTES } from "./limits.ts";
+import { MAX_ENTRIES, MAX_EXTENSION_BYTES, MAX_METADATA_BYTES } from "./limits.ts";
 import { decodePaxRecords, type PaxRecords } from "./pax.ts";
-import type { TarHandler } from "./tar-entry.ts";
+import type { TarEntry, TarHandler } from "./tar-entry.ts";
 import { decodeUstarHeader, TAR_BLOCK } from "./ustar-header.ts";
 
 const ZERO_BLOCK = Buffer.alloc(TAR_BLOCK);
@@ -28,6 +28,7 @@ export class TarReader {
   #zeroBlocks = 0;
   #position = 0;
   #entries = 0;
+  #metadataBytes = 0;
   #globalPax: PaxRecords = new Map();
   #pax: PaxRecords | undefined;
   #longPath: ByteString | undefined;
@@ -145,6 +146,12 @@ export class TarReader {
     this.#longPath = undefined;
     this.#longLinkPath = undefined;
 
+    this.#metadataBytes += metadataBytes(entry);
+    if (this.#metadataBytes > MAX_METADATA_BYTES) {
+      throw invalid(
+        `the names and extended attributes in the tar take more than ${MAX_METADATA_BYTES} bytes`,
+      );
+    }
     this.#handler.entry(entry);
     this.#padding = paddingOf(entry.size);
     this.#remaining = entry.size;
@@ -186,6 +193,12 @@ export class TarReader {
     }
     this.#skipPadding();
   }
+}
+
+function metadataBytes(entry: TarEntry): number {
+  let sum = entry.path.length + entry.linkPath.length;
+  for (const [name, value] of entry.xattrs) sum += name.length + value.length;
+  return sum;
 }
 
 function paddingOf(size: number): number {
