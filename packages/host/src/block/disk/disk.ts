@@ -1,6 +1,6 @@
 import type { BlockMap } from "./block-map.ts";
 import type { Diff } from "./diff.ts";
-import { BLOCK_SIZE, DATA, ZERO } from "./geometry.ts";
+import { ABSENT, BLOCK_SIZE, DATA, ZERO } from "./geometry.ts";
 import { FileLayer, type Layer } from "./layer.ts";
 import { LOWER_ZERO, type Lower } from "./lower.ts";
 import { writeWhole } from "./whole-io.ts";
@@ -55,8 +55,7 @@ export class Disk {
     let block = Math.floor(offset / BLOCK_SIZE);
     while (position < end) {
       const place = this.#placeOf(block);
-      do block++;
-      while (block < endBlock && this.#placeOf(block) === place);
+      block = this.#runEnd(block, endBlock);
       const until = block < endBlock ? block * BLOCK_SIZE : end;
       this.#readFrom(place, target, at + (position - offset), until - position, position);
       position = until;
@@ -135,7 +134,7 @@ export class Disk {
     let block = Math.floor(offset / BLOCK_SIZE);
     while (position < end && found.length < limit) {
       const zero = this.#placeOf(block) === LOWER_ZERO;
-      do block++;
+      do block = this.#runEnd(block, endBlock);
       while (block < endBlock && (this.#placeOf(block) === LOWER_ZERO) === zero);
       const until = Math.min(block * BLOCK_SIZE, end);
       found.push({ length: until - position, zero });
@@ -173,6 +172,16 @@ export class Disk {
     if (state === DATA) return SESSION;
     if (state === ZERO) return LOWER_ZERO;
     return this.#table === undefined ? 0 : (this.#table[block] ?? 0);
+  }
+
+  /** End of a run of blocks in the same place as `block`, `limit` at most. A longer run may follow as another one. */
+  #runEnd(block: number, limit: number): number {
+    const end = this.#map.runEnd(block, limit);
+    if (this.#table === undefined || this.#map.get(block) !== ABSENT) return end;
+    const place = this.#table[block];
+    let next = block + 1;
+    while (next < end && this.#table[next] === place) next++;
+    return next;
   }
 
   #readFrom(place: number, target: Buffer, at: number, length: number, position: number): void {

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 
 /** Bytes of one output buffer. Small enough to stay in the processor's cache between filling and sending. */
-const BUFFER_SIZE = 256 * 1024;
+const BUFFER_SIZE = 260 * 1024;
 
 /** Longest piece that is sure to fit into a buffer, in bytes. */
 export const MAX_CLAIM = BUFFER_SIZE;
