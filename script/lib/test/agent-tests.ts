@@ -1,13 +1,12 @@
-import type { RunOptions } from "./run-process.ts";
-import { runProcess } from "./run-process.ts";
+import { type RunOptions, runProcess } from "./run-process.ts";
 import { parseCargoTest, settle, type Tally } from "./tally.ts";
 
-/** The guest agent's own tests: the stage `test` of its Containerfile, built by the host package as it builds the agent. */
+/** The guest agent's own tests, which run where the agent is built: in a container, by the host package's code. */
 export async function runAgentTests(options: RunOptions): Promise<Tally> {
   let output = "";
   const exitCode = await runProcess(
     process.execPath,
-    [...process.execArgv, "packages/host/src/build/agent-test.ts"],
+    [...process.execArgv, "script/lib/test/build-agent-tests.ts"],
     {
       ...options,
       onOutput: (text) => {
