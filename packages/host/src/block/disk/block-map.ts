@@ -22,6 +22,12 @@ export class BlockMap {
     return Math.ceil(sizeBytes / BLOCK_SIZE / 32) * 8;
   }
 
+  /** Whether all states are known ones. */
+  static isValid(bytes: Uint8Array): boolean {
+    for (const word of words(bytes)) if ((word & (word >>> 1) & 0x55555555) !== 0) return false;
+    return true;
+  }
+
   get(block: number): number {
     return ((this.bytes[block >> 2] ?? 0) >> ((block & 3) << 1)) & 3;
   }
@@ -63,7 +69,7 @@ export class BlockMap {
   counts(): [absent: number, data: number, zero: number] {
     let data = 0;
     let zero = 0;
-    for (const word of new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length >> 2)) {
+    for (const word of words(this.bytes)) {
       if (word === 0) continue;
       data += ones(word & 0x55555555);
       zero += ones(word & 0xaaaaaaaa);
@@ -92,14 +98,19 @@ export class BlockMap {
 
 /** Calls `visit` for every block that is not `ABSENT`, in order. Empty stretches cost one step for 16 blocks. */
 export function forEachPresent(bytes: Uint8Array, visit: (block: number, state: number) => void): void {
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
-  for (let index = 0; index < words.length; index++) {
-    let word = words[index] ?? 0;
+  const all = words(bytes);
+  for (let index = 0; index < all.length; index++) {
+    let word = all[index] ?? 0;
     for (let block = index * 16; word !== 0; block++, word >>>= 2) {
       const state = word & 3;
       if (state !== ABSENT) visit(block, state);
     }
   }
+}
+
+/** The map as words of 16 blocks; its length is a multiple of eight bytes. */
+function words(bytes: Uint8Array): Uint32Array {
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
 }
 
 function ones(word: number): number {

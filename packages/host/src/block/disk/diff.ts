@@ -1,5 +1,14 @@
-import { closeSync, fdatasync, openSync, readSync, type Stats } from "node:fs";
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { KilnError, systemErrorCode } from "../../errors.ts";
@@ -31,75 +40,39 @@ export class Diff {
   }
 
   /** Opens a diff for reading only, as a layer below others, or for writing. @throws KilnError `IMAGE_INVALID`. */
-  static async open(directory: string, mode: "layer" | "writable"): Promise<Diff> {
+  static open(directory: string, mode: "layer" | "writable"): Diff {
     const mapPath = join(directory, MAP_FILE);
     const dataPath = join(directory, DATA_FILE);
-    const flags = mode === "layer" ? "r" : "r+";
-    const [mapStat, dataStat] = await Promise.all([statFile(mapPath), statFile(dataPath)]);
-    let mapFd = -1;
-    let dataFd = -1;
-    try {
-      mapFd = openSync(mapPath, flags);
-      const headerBytes = Buffer.alloc(HEADER_SIZE);
-      readSync(mapFd, headerBytes, 0, HEADER_SIZE, 0);
-      const header = decodeHeader(headerBytes, mapPath);
-      checkLength(mapPath, mapStat.size, HEADER_SIZE + BlockMap.byteLength(header.sizeBytes));
-      checkLength(dataPath, dataStat.size, header.sizeBytes);
-      if (mode === "layer" && !header.sealed) {
-        throw new KilnError(
-          "IMAGE_INVALID",
-          `${directory}: the disk diff is not sealed, so it may still change`,
-          {
-            hint: "seal() the disk that writes to it first",
-          },
-        );
-      }
-      if (mode === "writable" && header.sealed) {
-        throw new KilnError(
-          "IMAGE_INVALID",
-          `${directory}: the disk diff is sealed and cannot be written to`,
-          {
-            hint: "name it among the layers and give the disk another diff",
-          },
-        );
-      }
-      const bytes = new Uint8Array(BlockMap.byteLength(header.sizeBytes));
-      for (let done = 0; done < bytes.length; ) {
-        const count = readSync(mapFd, bytes, done, bytes.length - done, HEADER_SIZE + done);
-        if (count === 0) throw new KilnError("IMAGE_INVALID", `${mapPath}: ends early`);
-        done += count;
-      }
-      dataFd = openSync(dataPath, flags);
-      return new Diff(directory, header, new BlockMap(mapFd, HEADER_SIZE, bytes), dataFd, mapFd);
-    } catch (error) {
-      if (mapFd >= 0) closeSync(mapFd);
-      if (dataFd >= 0) closeSync(dataFd);
-      throw error;
+    using opened = new DisposableStack();
+    const mapFd = openFile(mapPath, mode, opened);
+    const header = decodeHeader(readUpTo(mapFd, HEADER_SIZE, 0), mapPath);
+    checkSealed(directory, header, mode);
+    const mapLength = BlockMap.byteLength(header.sizeBytes);
+    checkLength(mapPath, mapFd, HEADER_SIZE + mapLength);
+    const bytes = readUpTo(mapFd, mapLength, HEADER_SIZE);
+    if (bytes.length < mapLength || !BlockMap.isValid(bytes)) {
+      throw new KilnError("IMAGE_INVALID", `${mapPath}: the map is damaged`, { hint: DAMAGED_HINT });
     }
+    const dataFd = openFile(dataPath, mode, opened);
+    checkLength(dataPath, dataFd, header.sizeBytes);
+    opened.move();
+    return new Diff(directory, header, new BlockMap(mapFd, HEADER_SIZE, bytes), dataFd, mapFd);
   }
 
   /** Makes an empty diff and opens it for writing. The map gets its name last, so a crash leaves a diff or none. */
-  static async create(directory: string, sizeBytes: number, parent: string): Promise<Diff> {
+  static create(directory: string, sizeBytes: number, parent: string): Diff {
     const header: DiffHeader = { sizeBytes, identity: newIdentity(), parent, sealed: false };
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
     const unfinished = join(directory, `${MAP_FILE}.new`);
-    await Promise.all([rm(unfinished, { force: true }), rm(join(directory, DATA_FILE), { force: true })]);
-    {
-      await using data = await open(join(directory, DATA_FILE), "wx", 0o600);
-      await data.truncate(sizeBytes);
-    }
-    {
-      await using map = await open(unfinished, "wx", 0o600);
-      await map.truncate(HEADER_SIZE + BlockMap.byteLength(sizeBytes));
-      await map.write(encodeHeader(header), 0, HEADER_SIZE, 0);
-    }
-    await rename(unfinished, join(directory, MAP_FILE));
+    createFile(join(directory, DATA_FILE), sizeBytes, undefined);
+    createFile(unfinished, HEADER_SIZE + BlockMap.byteLength(sizeBytes), encodeHeader(header));
+    renameSync(unfinished, join(directory, MAP_FILE));
     return Diff.open(directory, "writable");
   }
 
   /** Whether `directory` holds a diff. What a crash left half-made is none: nothing was ever written to it. */
-  static async exists(directory: string): Promise<boolean> {
-    return (await stat(join(directory, MAP_FILE)).catch(absentAsUndefined)) !== undefined;
+  static exists(directory: string): boolean {
+    return statSync(join(directory, MAP_FILE), { throwIfNoEntry: false }) !== undefined;
   }
 
   /** Brings everything written so far to the disk: the data first, then the map that points to it. */
@@ -122,28 +95,71 @@ export class Diff {
   }
 }
 
-function absentAsUndefined(error: unknown): undefined {
-  if (systemErrorCode(error) !== "ENOENT") throw error;
-}
+const DAMAGED_HINT =
+  "the file was cut off, changed, or belongs to another disk; start again from the template";
 
-async function statFile(path: string): Promise<Stats> {
-  const found = await stat(path).catch((cause: unknown) => {
+function openFile(path: string, mode: "layer" | "writable", opened: DisposableStack): number {
+  try {
+    const fd = openSync(path, mode === "layer" ? "r" : "r+");
+    opened.defer(() => closeSync(fd));
+    if (!fstatSync(fd).isFile()) throw new KilnError("IMAGE_INVALID", `${path}: not a regular file`);
+    return fd;
+  } catch (cause) {
+    if (cause instanceof KilnError) throw cause;
     throw new KilnError(
       "IMAGE_INVALID",
-      `${path}: cannot be opened (${systemErrorCode(cause) ?? "unknown error"})`,
+      `${path}: cannot be opened (${systemErrorCode(cause) ?? String(cause)})`,
       {
         cause,
         hint: "a disk diff is a folder with the files data and map",
       },
     );
-  });
-  if (!found.isFile()) throw new KilnError("IMAGE_INVALID", `${path}: not a regular file`);
-  return found;
+  }
 }
 
-function checkLength(path: string, actual: number, expected: number): void {
+/** Replaces what a crash left behind. */
+function createFile(path: string, length: number, head: Buffer | undefined): void {
+  const fd = openSync(path, "w", 0o600);
+  try {
+    ftruncateSync(fd, length);
+    if (head !== undefined) writeWhole(fd, head, 0, head.length, 0);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Up to `length` bytes from `position`: fewer when the file ends before. */
+function readUpTo(fd: number, length: number, position: number): Buffer {
+  const bytes = Buffer.from(new ArrayBuffer(length));
+  let done = 0;
+  for (;;) {
+    const more = readSync(fd, bytes, done, length - done, position + done);
+    done += more;
+    if (more === 0 || done === length) return bytes.subarray(0, done);
+  }
+}
+
+function checkSealed(directory: string, header: DiffHeader, mode: "layer" | "writable"): void {
+  if (mode === "layer" && !header.sealed) {
+    throw new KilnError(
+      "IMAGE_INVALID",
+      `${directory}: the disk diff is not sealed, so it may still change`,
+      {
+        hint: "seal() the disk that writes to it first",
+      },
+    );
+  }
+  if (mode === "writable" && header.sealed) {
+    throw new KilnError("IMAGE_INVALID", `${directory}: the disk diff is sealed and cannot be written to`, {
+      hint: "name it among the layers and give the disk another diff",
+    });
+  }
+}
+
+function checkLength(path: string, fd: number, expected: number): void {
+  const actual = fstatSync(fd).size;
   if (actual === expected) return;
   throw new KilnError("IMAGE_INVALID", `${path}: is ${actual} bytes long, must be ${expected}`, {
-    hint: "the file was cut off or belongs to another disk",
+    hint: DAMAGED_HINT,
   });
 }

@@ -57,7 +57,7 @@ export async function openLower(source: LowerSource): Promise<Lower> {
     let table: Uint8Array | undefined;
     let top = NO_PARENT;
     for (const directory of source.layers) {
-      const diff = await Diff.open(directory, "layer");
+      const diff = Diff.open(directory, "layer");
       layers.push({ read: readerOf(diff), close: () => diff.close() });
       checkChain(diff, top, sizeBytes);
       top = diff.header.identity;

@@ -49,9 +49,9 @@ export class Disks implements Exports {
     using stack = new DisposableStack();
     const { lower, release } = await this.#lowers.take(options);
     stack.defer(release);
-    const diff = (await Diff.exists(options.diff))
-      ? await Diff.open(options.diff, "writable")
-      : await Diff.create(options.diff, lower.sizeBytes, lower.top);
+    const diff = Diff.exists(options.diff)
+      ? Diff.open(options.diff, "writable")
+      : Diff.create(options.diff, lower.sizeBytes, lower.top);
     stack.defer(() => diff.close());
     checkParent(diff, lower);
     const directory = await realpath(options.diff);
