@@ -1,0 +1,81 @@
+import { cp, mkdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { KilnError } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
+import { lockFile } from "../os/file-lock.ts";
+import { runStage } from "../progress.ts";
+import { BASE_IMAGE } from "./artifact-base.ts";
+import { hashFiles, listFiles, publishFolder } from "./artifact-cache.ts";
+import { type BuildOptions, openBuildSession } from "./build-session.ts";
+import { buildContainer } from "./container-build.ts";
+
+/** The checkout: the agent's sources are in `agent/` and `proto/`. */
+const PROJECT = join(import.meta.dirname, "../../../..");
+const SOURCES = ["agent", "proto"];
+/** What cargo and its tools leave beside the sources. */
+const isOutput = (path: string) => path.startsWith("agent/target/");
+/** A smaller file is no guest agent: the build went wrong without saying so. */
+const MIN_AGENT_BYTES = 16 * 1024;
+
+/** The guest agent, a static executable. */
+export interface Agent {
+  key: string;
+  path: string;
+}
+
+/** Identifies the agent that the checkout's sources make. */
+export function agentKey(): Promise<string> {
+  return hashFiles(PROJECT, SOURCES, isOutput);
+}
+
+/**
+ * The guest agent, built by podman when its sources changed.
+ *
+ * @throws KilnError `BUILD_FAILED`, `BASE_IMAGE_UNAVAILABLE`, `HOST_UNSUPPORTED`, `CANCELLED`.
+ */
+export async function ensureAgent(home: KilnHome, options: BuildOptions = {}): Promise<Agent> {
+  const key = await agentKey();
+  const agent = { key, path: join(home.artifact("agent", key), "agent") };
+  if (await exists(agent.path)) return agent;
+  await using _lock = await lockFile(home.lock(`agent-${key.slice(0, 16)}`), options.signal);
+  if (await exists(agent.path)) return agent;
+  await runStage(options.onProgress, "guest agent", (update) => buildAgent(home, agent, options, update));
+  return agent;
+}
+
+async function buildAgent(
+  home: KilnHome,
+  agent: Agent,
+  options: BuildOptions,
+  onUpdate: (message: string, fraction?: number) => void,
+): Promise<void> {
+  await using session = await openBuildSession(home, BASE_IMAGE, options);
+  const context = join(session.scratch, "context");
+  for (const file of await listFiles(PROJECT, SOURCES, isOutput)) {
+    await mkdir(dirname(join(context, file)), { recursive: true });
+    await cp(join(PROJECT, file), join(context, file));
+  }
+  const output = join(session.scratch, "artifact");
+  await buildContainer(session.store, {
+    containerfile: await readFile(join(PROJECT, "agent/Containerfile"), "utf8"),
+    context,
+    buildArgs: { BASE: BASE_IMAGE },
+    target: "artifact",
+    outputFolder: output,
+    flags: session.flags,
+    tmpdir: session.tmpdir,
+    logPath: home.log(`agent-${agent.key.slice(0, 16)}`),
+    ...(options.signal ? { signal: options.signal } : {}),
+    onUpdate,
+  });
+  const { size } = await stat(join(output, "agent"));
+  if (size < MIN_AGENT_BYTES)
+    throw new KilnError("BUILD_FAILED", `the agent's build made a file of ${size} bytes`);
+  await publishFolder(output, dirname(agent.path));
+}
+
+const exists = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );

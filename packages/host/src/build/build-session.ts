@@ -1,0 +1,54 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { KilnHome } from "../home.ts";
+import { openScratch, sweepScratch } from "../os/scratch.ts";
+import type { OnProgress } from "../progress.ts";
+import { ensureBaseImage } from "./base-image.ts";
+import { buildStrategy } from "./build-strategy.ts";
+import { type PodmanStore, podmanStore } from "./podman-store.ts";
+import { sweepStore, useStore } from "./store-sweep.ts";
+
+export interface BuildOptions {
+  onProgress?: OnProgress;
+  signal?: AbortSignal;
+}
+
+/** Everything one container build needs, made ready and released together. */
+export interface BuildSession extends AsyncDisposable {
+  store: PodmanStore;
+  /** Folder of this build, gone when it ends; on the same file system as the caches. */
+  scratch: string;
+  /** Folder for podman's temporary files, inside `scratch`. */
+  tmpdir: string;
+  /** Flags for `podman build`: isolation and network. */
+  flags: readonly string[];
+  strategy: string;
+}
+
+/** Sweeps what crashed builds left, takes the storage, brings `baseImage` into it and finds out how steps run here. */
+export async function openBuildSession(
+  home: KilnHome,
+  baseImage: string,
+  { onProgress, signal }: BuildOptions,
+): Promise<BuildSession> {
+  const store = podmanStore(home);
+  await sweepScratch(home);
+  await sweepStore(store);
+  await using stack = new AsyncDisposableStack();
+  stack.use(await useStore(store, signal));
+  const scratch = stack.use(await openScratch(home)).path;
+  const tmpdir = join(scratch, "tmp");
+  await mkdir(tmpdir);
+  const common = { ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}), tmpdir };
+  await ensureBaseImage(store, baseImage, common);
+  const strategy = await buildStrategy(store, baseImage, common);
+  const owned = stack.move();
+  return {
+    store,
+    scratch,
+    tmpdir,
+    flags: strategy.flags,
+    strategy: strategy.record.strategy,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}

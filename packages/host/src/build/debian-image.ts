@@ -1,0 +1,112 @@
+import { access, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { KilnError } from "../errors.ts";
+import { lastLine, runPodman, tryContained } from "./podman.ts";
+import type { PodmanStore } from "./podman-store.ts";
+
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const LIMIT_MS = 20 * 60_000;
+/** Image label with how the image came to be, as base64 of JSON ({@link DebianProvenance}). */
+export const PROVENANCE_LABEL = "kiln.provenance";
+
+/** The suite when `name` is an official Debian image that can be made from Debian's archive. */
+export function debianSuite(name: string): string | undefined {
+  return /^docker\.io\/library\/debian:([a-z]+)(?:-slim)?$/.exec(name)?.[1];
+}
+
+const provenanceSchema = z.strictObject({
+  made_by: z.string(),
+  suite: z.string(),
+  made_at: z.iso.datetime(),
+  /** `name version`, sorted. */
+  packages: z.array(z.string()),
+});
+export type DebianProvenance = z.infer<typeof provenanceSchema>;
+
+/** How an image with these labels came to be, when it was made here. */
+export function readProvenance(labels: Record<string, string>): DebianProvenance | undefined {
+  const label = labels[PROVENANCE_LABEL];
+  if (label === undefined) return undefined;
+  try {
+    return provenanceSchema.parse(JSON.parse(Buffer.from(label, "base64").toString()));
+  } catch {
+    return undefined; // Somebody else's label of the same name.
+  }
+}
+
+/**
+ * Makes a stand-in for the official image `name` from Debian's own archive and gives it that name in Kiln's storage:
+ * the packages of a minimal system, without documentation, as the official slim image is.
+ *
+ * @throws KilnError `BASE_IMAGE_UNAVAILABLE` when mmdebstrap is missing or fails.
+ */
+export async function makeDebianImage(
+  store: PodmanStore,
+  name: string,
+  suite: string,
+  { tmpdir, signal }: { tmpdir: string; signal?: AbortSignal },
+  update: (message: string) => void,
+): Promise<void> {
+  const unavailable = (reason: string, hint: string) =>
+    new KilnError("BASE_IMAGE_UNAVAILABLE", `cannot make ${name} from Debian's archive: ${reason}`, { hint });
+  await access(KEYRING).catch(() => {
+    throw unavailable(
+      "Debian's archive keyring is not here",
+      "apt-get install debian-archive-keyring mmdebstrap",
+    );
+  });
+  const archive = join(tmpdir, "debian.tar");
+  const packages = join(tmpdir, "debian-packages");
+  const made = await tryContained(
+    "mmdebstrap",
+    [
+      "--variant=minbase",
+      "--components=main",
+      `--keyring=${KEYRING}`,
+      // What the official slim image leaves out, except copyright files.
+      "--dpkgopt=path-exclude=/usr/share/doc/*",
+      "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+      "--dpkgopt=path-exclude=/usr/share/man/*",
+      "--dpkgopt=path-exclude=/usr/share/info/*",
+      "--dpkgopt=path-exclude=/usr/share/locale/*",
+      // mmdebstrap copies these from the host.
+      '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
+      `--customize-hook=dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat='\${Package} \${Version}\\n' > '${packages}'`,
+      suite,
+      archive,
+    ],
+    {
+      ...(signal ? { signal } : {}),
+      tmpdir,
+      timeoutMs: LIMIT_MS,
+      onLine: (line) => update(line.slice(0, 200)),
+    },
+  );
+  if (made.exitCode !== 0) {
+    throw unavailable(
+      made.timedOut ? "it took too long" : lastLine(made.stderr),
+      "check that deb.debian.org can be reached",
+    );
+  }
+  const provenance: DebianProvenance = {
+    made_by: "mmdebstrap",
+    suite,
+    made_at: new Date().toISOString(),
+    packages: (await readFile(packages, "utf8")).trim().split("\n").sort(),
+  };
+  const label = Buffer.from(JSON.stringify(provenance)).toString("base64");
+  await runPodman(
+    store,
+    [
+      "import",
+      "--quiet",
+      '--change=CMD ["bash"]',
+      "--change=ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      `--change=LABEL ${PROVENANCE_LABEL}=${label}`,
+      archive,
+      name,
+    ],
+    { ...(signal ? { signal } : {}), tmpdir },
+  );
+}

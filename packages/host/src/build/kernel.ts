@@ -1,0 +1,116 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { KilnHome } from "../home.ts";
+import { writeFileAtomic } from "../os/atomic-file.ts";
+import { lockFile } from "../os/file-lock.ts";
+import { runStage } from "../progress.ts";
+import { canonicalHash } from "../template/spec-hash.ts";
+import { BASE_IMAGE } from "./artifact-base.ts";
+import { hashFiles, publishFolder } from "./artifact-cache.ts";
+import { type BuildOptions, openBuildSession } from "./build-session.ts";
+import { buildContainer } from "./container-build.ts";
+
+const SOURCES = join(import.meta.dirname, "kernel");
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** What the build says about the kernel it found in Debian's archive. */
+const packageSchema = z.strictObject({
+  /** Debian package, such as `linux-image-6.1.0-40-cloud-amd64`. */
+  package: z.string().min(1).max(200),
+  /** Version of that package. */
+  version: z.string().min(1).max(200),
+});
+const kernelSchema = packageSchema.extend({
+  format: z.literal(1),
+  key: hash,
+  sources: hash,
+  built_at: z.iso.datetime(),
+});
+/** Which kernel the present sources made last. */
+const pointerSchema = z.strictObject({ format: z.literal(1), key: hash });
+
+/** A kernel and the initramfs that loads virtio and hands over to /sbin/agent. */
+export interface Kernel {
+  key: string;
+  vmlinuz: string;
+  initrd: string;
+  /** Debian's package and version, for people. */
+  version: string;
+}
+
+/**
+ * The guest kernel, taken from Debian's archive by podman when its build files changed.
+ *
+ * @throws KilnError `BUILD_FAILED`, `BASE_IMAGE_UNAVAILABLE`, `HOST_UNSUPPORTED`, `CANCELLED`.
+ */
+export async function ensureKernel(home: KilnHome, options: BuildOptions = {}): Promise<Kernel> {
+  const sources = await hashFiles(SOURCES, ["."], () => false);
+  const found = await findKernel(home, sources);
+  if (found) return found;
+  await using _lock = await lockFile(home.lock("kernel"), options.signal);
+  return (
+    (await findKernel(home, sources)) ??
+    runStage(options.onProgress, "kernel", (update) => buildKernel(home, sources, options, update))
+  );
+}
+
+const pointerPath = (home: KilnHome, sources: string) => `${home.artifact("kernel", sources)}.json`;
+
+async function findKernel(home: KilnHome, sources: string): Promise<Kernel | undefined> {
+  try {
+    const pointer = pointerSchema.parse(JSON.parse(await readFile(pointerPath(home, sources), "utf8")));
+    const folder = home.artifact("kernel", pointer.key);
+    return describe(
+      folder,
+      kernelSchema.parse(JSON.parse(await readFile(join(folder, "kernel.json"), "utf8"))),
+    );
+  } catch {
+    return undefined; // Missing, or of another version of Kiln: build it.
+  }
+}
+
+function describe(folder: string, kernel: z.infer<typeof kernelSchema>): Kernel {
+  return {
+    key: kernel.key,
+    vmlinuz: join(folder, "vmlinuz"),
+    initrd: join(folder, "initrd"),
+    version: `${kernel.package} ${kernel.version}`,
+  };
+}
+
+async function buildKernel(
+  home: KilnHome,
+  sources: string,
+  options: BuildOptions,
+  onUpdate: (message: string, fraction?: number) => void,
+): Promise<Kernel> {
+  await using session = await openBuildSession(home, BASE_IMAGE, options);
+  const output = join(session.scratch, "artifact");
+  await mkdir(output);
+  await buildContainer(session.store, {
+    containerfile: await readFile(join(SOURCES, "Containerfile"), "utf8"),
+    context: SOURCES,
+    buildArgs: { BASE: BASE_IMAGE },
+    target: "artifact",
+    outputFolder: output,
+    flags: session.flags,
+    tmpdir: session.tmpdir,
+    logPath: home.log("kernel"),
+    ...(options.signal ? { signal: options.signal } : {}),
+    onUpdate,
+  });
+  const found = packageSchema.parse(JSON.parse(await readFile(join(output, "package.json"), "utf8")));
+  const key = canonicalHash({ sources, ...found });
+  const kernel = kernelSchema.parse({
+    ...found,
+    format: 1,
+    key,
+    sources,
+    built_at: new Date().toISOString(),
+  });
+  await writeFile(join(output, "kernel.json"), `${JSON.stringify(kernel, undefined, 2)}\n`);
+  await publishFolder(output, home.artifact("kernel", key));
+  await writeFileAtomic(pointerPath(home, sources), `${JSON.stringify({ format: 1, key })}\n`);
+  return describe(home.artifact("kernel", key), kernel);
+}

@@ -1,0 +1,183 @@
+import { mkdir } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { execa, type Options } from "execa";
+import { KilnError } from "../errors.ts";
+import { diesWithOwner } from "../os/owned-process.ts";
+import type { PodmanStore } from "./podman-store.ts";
+import { type LineSink, splitLines } from "./split-lines.ts";
+
+export interface PodmanOptions {
+  signal?: AbortSignal;
+  /** After this many milliseconds the command is killed. */
+  timeoutMs?: number;
+  /** Each line of standard output and standard error as it comes. */
+  onLine?: LineSink;
+  /** Where podman puts its large temporary files; a scratch folder, so that nothing of a killed build stays. */
+  tmpdir?: string;
+}
+
+export interface PodmanResult {
+  exitCode: number;
+  stdout: string;
+  /** The end of standard error, at most {@link MAX_CAPTURED} characters. */
+  stderr: string;
+  timedOut: boolean;
+}
+
+/** Captured output beyond this many characters is dropped: an image's inspection is far smaller. */
+const MAX_CAPTURED = 4 * 1024 * 1024;
+const isRoot = process.getuid?.() === 0;
+
+/**
+ * The words that run `command` so that it and everything it starts end with this process, kill -9 included.
+ *
+ * Root gets a PID and a mount namespace around it: when its first process dies the kernel kills all the others and
+ * unmounts what they had mounted. Podman without root makes such namespaces itself.
+ */
+export function contained(command: string, args: readonly string[]): [string, string[]] {
+  return isRoot
+    ? diesWithOwner("unshare", [
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--mount-proc",
+        "--",
+        command,
+        ...args,
+      ])
+    : diesWithOwner(command, args);
+}
+
+const storeFlags = ({ root, runroot }: PodmanStore) => ["--root", root, "--runroot", runroot];
+
+/**
+ * Runs podman on Kiln's own storage and waits for it; a non-zero exit is a result, not an error.
+ *
+ * @throws KilnError `CANCELLED` when the signal fires, `HOST_UNSUPPORTED` when there is no podman.
+ */
+export async function tryPodman(
+  store: PodmanStore,
+  args: readonly string[],
+  options: PodmanOptions = {},
+): Promise<PodmanResult> {
+  await mkdir(store.runroot, { recursive: true, mode: 0o700 });
+  return tryContained("podman", [...storeFlags(store), ...args], options);
+}
+
+/** As {@link tryPodman}, but a non-zero exit is an `INTERNAL` error: for commands that have no reason to fail. */
+export async function runPodman(
+  store: PodmanStore,
+  args: readonly string[],
+  options: PodmanOptions = {},
+): Promise<PodmanResult> {
+  const result = await tryPodman(store, args, options);
+  if (result.exitCode === 0) return result;
+  throw new KilnError("INTERNAL", `podman ${args[0]} failed: ${lastLine(result.stderr)}`, {
+    hint: "run it by hand to see more",
+    details: { command: ["podman", ...storeFlags(store), ...args], exitCode: result.exitCode },
+  });
+}
+
+/** Runs any command under the same rules as podman: contained, bounded, its output in lines. */
+export async function tryContained(
+  command: string,
+  args: readonly string[],
+  options: PodmanOptions = {},
+): Promise<PodmanResult> {
+  options.signal?.throwIfAborted();
+  const [file, words] = contained(command, args);
+  const child = execa(file, words, { ...spawnOptions(options) });
+  const stdout = capture();
+  const stderr = capture();
+  const follow = (stream: Readable, kept: Capture, from: "stdout" | "stderr") =>
+    splitLines(stream, (line) => {
+      kept.add(line);
+      options.onLine?.(line, from);
+    });
+  const lines = [follow(child.stdout, stdout, "stdout"), follow(child.stderr, stderr, "stderr")];
+  const result = await child;
+  await Promise.all(lines);
+  failOnCancel(result.isCanceled, options.signal);
+  failOnMissing(command, result);
+  return {
+    exitCode: result.exitCode ?? -1,
+    stdout: stdout.text(),
+    stderr: stderr.text(),
+    timedOut: result.timedOut,
+  };
+}
+
+/** Runs podman with its standard output as a stream; `done` settles when podman has ended and throws if it failed. */
+export function streamPodman(
+  store: PodmanStore,
+  args: readonly string[],
+  options: PodmanOptions = {},
+): { stdout: Readable; done: Promise<void> } {
+  options.signal?.throwIfAborted();
+  const [file, words] = contained("podman", [...storeFlags(store), ...args]);
+  const child = execa(file, words, { ...spawnOptions(options) });
+  const stderr = capture();
+  const lines = splitLines(child.stderr, stderr.add);
+  const done = child.then(async (result) => {
+    await lines;
+    failOnCancel(result.isCanceled, options.signal);
+    failOnMissing("podman", result);
+    if (result.exitCode !== 0) {
+      throw new KilnError("INTERNAL", `podman ${args[0]} failed: ${lastLine(stderr.text())}`);
+    }
+  });
+  return { stdout: child.stdout, done };
+}
+
+/** What is common to every child: no waiting on a cancelled one, no inherited terminal. */
+function spawnOptions({ signal, timeoutMs, tmpdir }: PodmanOptions) {
+  return {
+    buffer: false,
+    stdin: "ignore",
+    reject: false,
+    stripFinalNewline: false,
+    // Root's child is the unshare(1) that holds the namespaces and is deaf to SIGTERM; killing it ends them all.
+    killSignal: isRoot ? "SIGKILL" : "SIGTERM",
+    forceKillAfterDelay: 5000,
+    ...(signal ? { cancelSignal: signal } : {}),
+    ...(timeoutMs ? { timeout: timeoutMs } : {}),
+    // English messages, whatever the user's language: some of them are read.
+    env: { LC_ALL: "C.UTF-8", ...(tmpdir ? { TMPDIR: tmpdir } : {}) },
+  } as const satisfies Options;
+}
+
+interface Capture {
+  add(line: string): void;
+  text(): string;
+}
+
+function capture(): Capture {
+  const kept: string[] = [];
+  let length = 0;
+  return {
+    add: (line) => {
+      kept.push(line);
+      length += line.length + 1;
+      while (length > MAX_CAPTURED) length -= (kept.shift()?.length ?? 0) + 1;
+    },
+    text: () => kept.join("\n"),
+  };
+}
+
+export const lastLine = (text: string) => text.trimEnd().split("\n").at(-1) || "it said nothing";
+
+function failOnCancel(isCanceled: boolean, signal: AbortSignal | undefined): void {
+  if (isCanceled || signal?.aborted)
+    throw new KilnError("CANCELLED", "the build was cancelled", { cause: signal?.reason });
+}
+
+function failOnMissing(
+  command: string,
+  result: { exitCode?: number | undefined; code?: string | undefined },
+): void {
+  // setpriv and unshare end with 127 when there is no such command, execa with ENOENT when there is no setpriv.
+  if (result.exitCode !== 127 && result.code !== "ENOENT") return;
+  throw new KilnError("HOST_UNSUPPORTED", `${command} is not installed`, {
+    hint: `apt-get install ${command}`,
+  });
+}

@@ -1,0 +1,60 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { KilnHome } from "../home.ts";
+import { templateSpecSchema } from "../template/spec.ts";
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** Content of rootfs/<key>/rootfs.json: what the image beside it was made of, by what, and in what time. */
+const recordSchema = z.strictObject({
+  version: z.literal(1),
+  key: hash,
+  /** The spec as it was when the image was built. */
+  spec: templateSpecSchema,
+  base: z.strictObject({
+    name: z.string(),
+    image_id: hash,
+    digest: z.string().nullable(),
+    /** Set when the base was made here from Debian's archive, as the registry was out of reach. */
+    made_here: z
+      .strictObject({
+        made_by: z.string(),
+        suite: z.string(),
+        made_at: z.string(),
+        packages: z.array(z.string()),
+      })
+      .nullable(),
+  }),
+  image_id: hash,
+  agent_key: hash,
+  podman: z.string(),
+  isolation: z.string(),
+  size_bytes: z.int().positive(),
+  used_bytes: z.int().nonnegative(),
+  inodes: z.int().nonnegative(),
+  /** `sha256:<hex>` of the image's content. */
+  digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+  built_at: z.iso.datetime(),
+  build_ms: z.int().nonnegative(),
+  export_ms: z.int().nonnegative(),
+});
+export type RootfsRecord = z.output<typeof recordSchema>;
+
+export const ROOTFS_FILE = "rootfs.ext4";
+export const RECORD_FILE = "rootfs.json";
+
+/** The record of the finished rootfs `key`, or undefined when there is none that this version of Kiln can use. */
+export async function readRootfsRecord(home: KilnHome, key: string): Promise<RootfsRecord | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(home.rootfs(key), RECORD_FILE), "utf8");
+  } catch {
+    return undefined;
+  }
+  try {
+    return recordSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,111 @@
+import { readdir, readFile, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { KilnError, systemErrorCode } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
+import { writeFileAtomic } from "../os/atomic-file.ts";
+import { nearest } from "./nearest.ts";
+import { parseTemplateSpec } from "./parse-spec.ts";
+import { TEMPLATE_NAME, type TemplateSpec } from "./spec.ts";
+
+/** The templates that come with Kiln. */
+const BUILT_IN = join(import.meta.dirname, "../../../../templates");
+const SCHEMA_FILE = "template.schema.json";
+/** A spec file larger than this is not a spec. */
+const MAX_SPEC_BYTES = 1024 * 1024;
+
+export interface TemplateEntry {
+  name: string;
+  source: "built-in" | "user";
+  /** The file that holds the spec. */
+  path: string;
+}
+
+/**
+ * The spec that `ref` stands for: a path to a spec file (anything with a `/`, or ending in `.json`), else a template
+ * of the user's, else a built-in one.
+ *
+ * @throws KilnError `TEMPLATE_NOT_FOUND`, `SPEC_INVALID`.
+ * @example
+ * const spec = await resolveTemplate(KilnHome.fromEnvironment(), "python");
+ */
+export async function resolveTemplate(home: KilnHome, ref: string): Promise<TemplateSpec> {
+  if (ref.includes("/") || ref.endsWith(".json")) {
+    const spec = await readSpec(ref);
+    if (spec === undefined) throw new KilnError("TEMPLATE_NOT_FOUND", `there is no spec file ${ref}`);
+    return spec;
+  }
+  if (TEMPLATE_NAME.test(ref) && ref.length <= 63) {
+    const spec = (await readSpec(home.template(ref))) ?? (await readSpec(join(BUILT_IN, `${ref}.json`)));
+    if (spec !== undefined) return spec;
+  }
+  const names = (await listTemplates(home)).map(({ name }) => name);
+  const guess = nearest(ref, names);
+  throw new KilnError("TEMPLATE_NOT_FOUND", `there is no template named "${ref}"`, {
+    hint: guess
+      ? `did you mean "${guess}"?`
+      : `there are ${names.join(", ")}; a path to a spec file works as well`,
+  });
+}
+
+/** Every template there is, by name; one of the user's hides a built-in one of the same name. */
+export async function listTemplates(home: KilnHome): Promise<TemplateEntry[]> {
+  const byName = new Map<string, TemplateEntry>();
+  for (const [source, folder] of [
+    ["built-in", BUILT_IN],
+    ["user", home.templates],
+  ] as const) {
+    for (const file of await readdir(folder).catch(() => [])) {
+      if (!file.endsWith(".json") || file === SCHEMA_FILE) continue;
+      const name = basename(file, ".json");
+      if (TEMPLATE_NAME.test(name)) byName.set(name, { name, source, path: join(folder, file) });
+    }
+  }
+  return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Keeps `spec` under its own name among the user's templates, replacing an older one of that name. */
+export async function saveTemplate(home: KilnHome, spec: TemplateSpec): Promise<void> {
+  await writeFileAtomic(home.template(spec.name), `${JSON.stringify(spec, undefined, 2)}\n`);
+}
+
+/**
+ * Forgets the user's template `name`. Rootfs and snapshots made from it stay until they are pruned.
+ *
+ * @throws KilnError `TEMPLATE_NOT_FOUND` when the user has none of that name.
+ */
+export async function removeTemplate(home: KilnHome, name: string): Promise<void> {
+  const entry = (await listTemplates(home)).find((candidate) => candidate.name === name);
+  if (entry?.source !== "user") {
+    throw new KilnError("TEMPLATE_NOT_FOUND", `you have no template named "${name}"`, {
+      hint: entry ? "built-in templates come with Kiln and stay" : "kiln template ls lists what there is",
+    });
+  }
+  await rm(entry.path, { force: true });
+}
+
+/** The spec in the file `path`, or undefined when there is no such file. */
+async function readSpec(path: string): Promise<TemplateSpec | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return undefined;
+    throw new KilnError("SPEC_INVALID", `cannot read ${path}: ${systemErrorCode(error) ?? error}`, {
+      cause: error,
+    });
+  }
+  if (text.length > MAX_SPEC_BYTES) throw new KilnError("SPEC_INVALID", `${path} is larger than 1 MiB`);
+  let input: unknown;
+  try {
+    input = JSON.parse(text);
+  } catch (error) {
+    throw new KilnError(
+      "SPEC_INVALID",
+      `${path} is not JSON: ${error instanceof Error ? error.message : error}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return parseTemplateSpec(input, path);
+}
