@@ -18,7 +18,7 @@ const logPath = home.log(`agent-test-${(await agentKey()).slice(0, 16)}`);
 try {
   await using session = await openBuildSession(home, BASE_IMAGE, {});
   const context = join(session.scratch, "context");
-  for (const file of await listFiles(root, ["agent", "proto"], (path) => path.startsWith("agent/target/"))) {
+  for (const file of await listFiles(root, ["agent", "proto"], (path) => path === "agent/target/")) {
     await mkdir(dirname(join(context, file)), { recursive: true });
     await cp(join(root, file), join(context, file));
   }

@@ -13,7 +13,7 @@ import { buildContainer } from "./container-build.ts";
 const PROJECT = join(import.meta.dirname, "../../../..");
 const SOURCES = ["agent", "proto"];
 /** What cargo and its tools leave beside the sources. */
-const isOutput = (path: string) => path.startsWith("agent/target/");
+const isOutput = (path: string) => path === "agent/target/";
 /** A smaller file is no guest agent: the build went wrong without saying so. */
 const MIN_AGENT_BYTES = 16 * 1024;
 

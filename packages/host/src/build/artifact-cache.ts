@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { dirname, join } from "node:path";
 import { syncDirectory } from "../os/atomic-file.ts";
 
 /** SHA-256, in hex, over the names and contents of the files at or below `paths`, whatever order they come in. */
@@ -19,7 +19,7 @@ export async function hashFiles(
   return hash.digest("hex");
 }
 
-/** The files at or below `paths`, relative to `root`, sorted. */
+/** The files at or below `paths`, relative to `root`, sorted. What `skip` names, a folder as `name/`, is left out. */
 export async function listFiles(
   root: string,
   paths: readonly string[],
@@ -27,11 +27,11 @@ export async function listFiles(
 ): Promise<string[]> {
   const lists = await Promise.all(
     paths.map(async (path) => {
-      const entries = await readdir(join(root, path), { withFileTypes: true, recursive: true });
-      return entries
-        .filter((entry) => entry.isFile())
-        .map((entry) => relative(root, join(entry.parentPath, entry.name)))
-        .filter((file) => !skip(file));
+      const entries = await readdir(join(root, path), { withFileTypes: true });
+      const files = entries.filter((entry) => entry.isFile()).map(({ name }) => join(path, name));
+      const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(path, name));
+      const kept = folders.filter((folder) => !skip(`${folder}/`));
+      return [...files.filter((file) => !skip(file)), ...(await listFiles(root, kept, skip))];
     }),
   );
   return lists.flat().sort();
