@@ -1,5 +1,6 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { addAbortSignal, Readable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { KilnError, systemErrorCode } from "../errors.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { fromText, show } from "./byte-string.ts";
@@ -179,6 +180,7 @@ async function readArchive(
     if (reader.position - reported >= PIECE_BYTES) {
       reported = reader.position;
       options.onProgress?.({ tarBytes: reader.position, entries: reader.entries });
+      await setImmediate(); // Lets others run, were the stream never to make anyone wait.
     }
   }
   options.signal?.throwIfAborted();

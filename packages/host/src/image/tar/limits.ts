@@ -8,5 +8,7 @@ export const MAX_FILE_BYTES = 2 ** 40;
 export const MAX_ENTRIES = 1_000_000;
 /** Bytes of all paths, link targets and xattrs of one archive: they stay in memory until it is read. */
 export const MAX_METADATA_BYTES = 256 * 1024 * 1024;
+/** Zeros after the end marker: archives are padded to a record, 10 KiB as a rule. */
+export const MAX_TRAILING_BYTES = 16 * 1024 * 1024;
 /** Greatest user or group id; 2^32-1 means "none" to the kernel. */
 export const MAX_ID = 0xffff_fffe;

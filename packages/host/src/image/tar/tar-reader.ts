@@ -2,7 +2,7 @@ import type { ByteString } from "../byte-string.ts";
 import { show } from "../byte-string.ts";
 import { invalid } from "../invalid.ts";
 import { buildTarEntry } from "./build-entry.ts";
-import { MAX_ENTRIES, MAX_EXTENSION_BYTES, MAX_METADATA_BYTES } from "./limits.ts";
+import { MAX_ENTRIES, MAX_EXTENSION_BYTES, MAX_METADATA_BYTES, MAX_TRAILING_BYTES } from "./limits.ts";
 import { decodePaxRecords, type PaxRecords } from "./pax.ts";
 import type { TarEntry, TarHandler } from "./tar-entry.ts";
 import { decodeUstarHeader, TAR_BLOCK } from "./ustar-header.ts";
@@ -29,6 +29,7 @@ export class TarReader {
   #position = 0;
   #entries = 0;
   #metadataBytes = 0;
+  #trailingBytes = 0;
   #globalPax: PaxRecords = new Map();
   #pax: PaxRecords | undefined;
   #longPath: ByteString | undefined;
@@ -86,6 +87,9 @@ export class TarReader {
         case "end": {
           if (chunk.subarray(at).some((byte) => byte !== 0))
             throw invalid("the tar goes on after its end marker");
+          this.#trailingBytes += chunk.length - at;
+          if (this.#trailingBytes > MAX_TRAILING_BYTES)
+            throw invalid("the tar does not end after its end marker");
           this.#position += chunk.length - at;
           return;
         }
