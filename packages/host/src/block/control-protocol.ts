@@ -73,6 +73,8 @@ export const DiskStats = z.object({
   dataBlocks: z.int().nonnegative(),
   /** Blocks that the session's diff says are zero; they take no room. */
   zeroBlocks: z.int().nonnegative(),
+  /** Requests taken, whatever came of them. */
+  requests: z.int().nonnegative(),
   bytesRead: z.number().nonnegative(),
   bytesWritten: z.number().nonnegative(),
   /** Requests answered with an error. */

@@ -2,6 +2,8 @@ import type { Disk } from "../disk/disk.ts";
 
 /** What a disk did, counted since it was added. */
 export interface ExportCounters {
+  /** Requests taken, whatever came of them. */
+  requests: number;
   bytesRead: number;
   bytesWritten: number;
   /** Requests answered with an error: the client's mistakes and the host's failures. */

@@ -116,6 +116,7 @@ export class Transmission {
     const bytes = this.#input.bytes;
     const at = this.#input.start;
     this.#input.start = at + REQUEST_SIZE;
+    this.#counters.requests++;
     const flags = bytes.readUInt16BE(at + 4);
     const command = bytes.readUInt16BE(at + 6);
     this.#cookieHigh = bytes.readUInt32BE(at + 8);

@@ -61,7 +61,7 @@ export class Disks implements Exports {
       }
     }
     const disk = new Disk(lower, diff, options.durability);
-    const counters = { bytesRead: 0, bytesWritten: 0, errors: 0 };
+    const counters = { requests: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
     this.#entries.set(options.id, { name: options.id, disk, counters, directory, lower, release });
     stack.move();
     return { sizeBytes: disk.sizeBytes };
