@@ -19,5 +19,6 @@ pub mod stream;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod transport;
+pub mod tsc;
 pub mod users;
 pub mod wire;

@@ -9,6 +9,7 @@ use kiln_agent::link::LinkKind;
 use kiln_agent::sys::machine::{power, Power};
 use kiln_agent::sys::{fd, process};
 use kiln_agent::transport;
+use kiln_agent::tsc;
 use std::time::Duration;
 
 /// How long the host's port may take to appear.
@@ -17,6 +18,7 @@ const SEARCH_MS: u64 = 30_000;
 const GRACE: Duration = Duration::from_millis(1000);
 
 const USAGE: &str = "usage: agent --connection FD   (serve the connection on that descriptor)
+       agent --measure-tsc     (print the rate of this machine's time stamp counter in kHz)
 The agent is made to be PID 1 of a Kiln sandbox; docs/protocol.md says what it speaks.
 ";
 
@@ -25,6 +27,10 @@ fn main() {
         let how = serve_machine();
         say(&["cannot switch the machine off: errno ", &power(how).0.to_string()]);
         // The end of PID 1 makes the kernel panic, which restarts or stops the machine as its command line says.
+        return;
+    }
+    if std::env::args().nth(1).as_deref() == Some("--measure-tsc") {
+        println!("{}", tsc::measure_khz());
         return;
     }
     std::process::exit(serve_connection());

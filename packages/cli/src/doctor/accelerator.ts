@@ -1,3 +1,4 @@
+import { ensureAgent } from "@kiln/host/build/agent.ts";
 import { findKernel } from "@kiln/host/build/kernel.ts";
 import type { KilnHome } from "@kiln/host/home.ts";
 import { probeQemu } from "@kiln/host/vmm/qemu/probe.ts";
@@ -15,8 +16,13 @@ export async function checkAccelerator(home: KilnHome): Promise<Check> {
       "not known yet: it is found out by booting a kernel, which is built with the first template";
     return { name, status: "note", detail, hint: "kiln template build python" };
   }
-  const { accelerator, reason, version } = await probeQemu(home.probe("qemu"), kernel);
-  if (accelerator === "kvm") return { name, status: "ok", detail: `KVM with QEMU ${version}: ${reason}` };
+  const { accelerator, reason, version } = await probeQemu(
+    home.probe("qemu"),
+    kernel,
+    async () => (await ensureAgent(home)).path,
+  );
+  if (accelerator.kind === "kvm")
+    return { name, status: "ok", detail: `KVM with QEMU ${version}: ${reason}` };
   return {
     name,
     status: "note",

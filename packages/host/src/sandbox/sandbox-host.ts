@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { BlockServer } from "../block/block-server.ts";
+import { ensureAgent } from "../build/agent.ts";
 import { ensureKernel } from "../build/kernel.ts";
 import { ensureRootfs } from "../build/rootfs.ts";
 import type { KilnHome } from "../home.ts";
@@ -66,7 +67,8 @@ export class SandboxHost implements AsyncDisposable {
       ensureKernel(this.#home, report),
       ensureRootfs(this.#home, spec, report),
     ]);
-    const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, signal));
+    const guestAgent = async () => (await ensureAgent(this.#home, report)).path;
+    const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, guestAgent, signal));
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
     const snapshot = await ensureSnapshot(
       { home: this.#home, block: () => this.#blockServer(), directory: this.#directory, ...report },

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { KilnError } from "../../errors.ts";
 import { writeFileAtomic } from "../../os/atomic-file.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
+import type { Accelerator } from "./arguments.ts";
 
 /** How long a kernel may take under KVM to say a word; it takes well under a second where KVM works. */
 const KVM_PATIENCE_MS = 8_000;
@@ -26,7 +27,10 @@ const Probe = z.object({
     guestKernel: z.string(),
   }),
   version: z.string(),
-  accelerator: z.enum(["kvm", "tcg"]),
+  accelerator: z.discriminatedUnion("kind", [
+    z.object({ kind: z.literal("kvm") }),
+    z.object({ kind: z.literal("tcg"), tscKhz: z.int().min(100_000).max(20_000_000) }),
+  ]),
   /** Why this accelerator, one sentence. */
   reason: z.string(),
 });
@@ -55,10 +59,13 @@ export async function findQemu(): Promise<string> {
 /**
  * Which QEMU this is and whether KVM works with it, remembered in `file`. A device node proves nothing: on some
  * nested hosts it opens, makes virtual CPUs, and no guest ever boots. So a kernel is booted for a moment.
+ *
+ * @param guestAgent gives the path of the guest agent, which can measure the time stamp counter; not called when all is known.
  */
 export async function probeQemu(
   file: string,
   kernel: { key: string; vmlinuz: string; initrd: string },
+  guestAgent: () => Promise<string>,
   signal?: AbortSignal,
 ): Promise<QemuProbe> {
   const binary = await findQemu();
@@ -79,7 +86,10 @@ export async function probeQemu(
   if (known.success && JSON.stringify(known.data.subject) === JSON.stringify(subject)) return known.data;
 
   const version = await qemuVersion(binary);
-  const probe: QemuProbe = { subject, version, ...(await chooseAccelerator(subject, kernel, signal)) };
+  const { kind, reason } = await chooseAccelerator(subject, kernel, signal);
+  const accelerator: Accelerator =
+    kind === "kvm" ? { kind } : { kind, tscKhz: await measureTsc(await guestAgent()) };
+  const probe: QemuProbe = { subject, version, accelerator, reason };
   await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
   return probe;
 }
@@ -99,17 +109,23 @@ async function qemuVersion(binary: string): Promise<string> {
   return version;
 }
 
+/** Rate of this machine's time stamp counter in kHz. */
+async function measureTsc(guestAgent: string): Promise<number> {
+  const { stdout } = await promisify(execFile)(guestAgent, ["--measure-tsc"]);
+  return Number(stdout);
+}
+
 async function chooseAccelerator(
   subject: QemuProbe["subject"],
   kernel: { vmlinuz: string; initrd: string },
   signal: AbortSignal | undefined,
-): Promise<Pick<QemuProbe, "accelerator" | "reason">> {
+): Promise<{ kind: Accelerator["kind"]; reason: string }> {
   if (!subject.kvmDevice) {
-    return { accelerator: "tcg", reason: "/dev/kvm is absent or this user may not open it" };
+    return { kind: "tcg", reason: "/dev/kvm is absent or this user may not open it" };
   }
   const failure = await tryKvm(subject.binary, kernel, signal);
-  if (failure === undefined) return { accelerator: "kvm", reason: "a guest kernel booted under KVM" };
-  return { accelerator: "tcg", reason: `/dev/kvm is there, but ${failure}` };
+  if (failure === undefined) return { kind: "kvm", reason: "a guest kernel booted under KVM" };
+  return { kind: "tcg", reason: `/dev/kvm is there, but ${failure}` };
 }
 
 /** Boots the kernel under KVM as far as its initramfs; returns why that failed, or undefined. */

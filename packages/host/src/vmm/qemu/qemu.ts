@@ -12,13 +12,17 @@ export class QemuEngine implements Vmm {
 
   constructor(probe: QemuProbe) {
     this.#probe = probe;
+    const { accelerator } = probe;
     this.identity = {
       engine: this.engine,
       version: probe.version,
-      accelerator: probe.accelerator,
-      // Emulation has one CPU for all hosts; KVM passes on what the host has.
-      cpu: probe.accelerator === "kvm" ? probe.subject.hostCpu : "max",
-      machine: createHash("sha256").update(argumentsIdentity(probe.accelerator)).digest("hex").slice(0, 16),
+      accelerator: accelerator.kind,
+      // KVM passes on what the host has. Emulation has one CPU for all hosts, but with the host's time stamp counter.
+      cpu:
+        accelerator.kind === "kvm"
+          ? probe.subject.hostCpu
+          : `max, ${Math.round(accelerator.tscKhz / 1_000)} MHz`,
+      machine: createHash("sha256").update(argumentsIdentity(accelerator)).digest("hex").slice(0, 16),
     };
   }
 
