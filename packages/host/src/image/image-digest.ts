@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { BLOCK_SIZE, type Ext4Layout, ext4Layout } from "./ext4/layout.ts";
 
 const ZERO_BLOCK = Buffer.alloc(BLOCK_SIZE);
@@ -52,27 +52,37 @@ export class ImageDigest {
 export async function digestImage(path: string, signal?: AbortSignal): Promise<string> {
   await using file = await open(path, "r");
   const layout = ext4Layout((await file.stat()).size);
+  return digestFile(file, layout, layout.blocks, signal);
+}
+
+/**
+ * The same for an open image.
+ * @param endOfData a block from which on everything is known to be zero
+ */
+export async function digestFile(
+  file: FileHandle,
+  layout: Ext4Layout,
+  endOfData: number,
+  signal?: AbortSignal,
+): Promise<string> {
   const digest = new ImageDigest(layout.sizeBytes);
   const buffer = Buffer.alloc(READ_BYTES);
-  for (const [first, end] of digestOrder(layout)) {
+  const order = [
+    [layout.firstDataBlock, endOfData],
+    [0, layout.firstDataBlock],
+  ] as const;
+  for (const [first, end] of order) {
     for (let block = first; block < end; ) {
       signal?.throwIfAborted();
       const wanted = Math.min(READ_BYTES, (end - block) * BLOCK_SIZE);
       const { bytesRead } = await file.read(buffer, 0, wanted, block * BLOCK_SIZE);
       const blocks = Math.floor(bytesRead / BLOCK_SIZE);
-      if (blocks === 0) throw new Error(`${path} became shorter while it was read`);
+      if (blocks === 0) throw new Error("the image became shorter while it was read");
       addNonZero(digest, block, buffer.subarray(0, blocks * BLOCK_SIZE));
       block += blocks;
     }
   }
   return digest.finish();
-}
-
-function digestOrder(layout: Ext4Layout): [number, number][] {
-  return [
-    [layout.firstDataBlock, layout.blocks],
-    [0, layout.firstDataBlock],
-  ];
 }
 
 function addNonZero(digest: ImageDigest, first: number, bytes: Buffer): void {

@@ -7,3 +7,10 @@ export function invalid(message: string, cause?: unknown): KilnError {
     ...(cause === undefined ? {} : { cause }),
   });
 }
+
+/** The error for bytes that are no tar archive, or not all of one. */
+export function damaged(message: string): KilnError {
+  return new KilnError("IMAGE_INVALID", message, {
+    hint: "the archive was damaged or cut short on its way here: build again, and see that the disk is not full",
+  });
+}

@@ -12,7 +12,7 @@ import { ext4Identity } from "./ext4/superblock.ts";
 import { writeFront, writeInodes } from "./ext4/write-metadata.ts";
 import { FileContent } from "./file-content.ts";
 import { FileTree, newDirectory } from "./file-tree.ts";
-import { digestImage, ImageDigest } from "./image-digest.ts";
+import { digestFile, ImageDigest } from "./image-digest.ts";
 import { invalid } from "./invalid.ts";
 import { TarReader } from "./tar/tar-reader.ts";
 import { TreeBuilder } from "./tree-builder.ts";
@@ -101,7 +101,7 @@ async function createImage(tar: Readable, options: WriteExt4ImageOptions): Promi
       `the volume label is longer than ${MAX_LABEL_BYTES} bytes: ${options.label}`,
     );
   }
-  const file = await open(options.path, "wx", 0o644);
+  const file = await open(options.path, "wx+", 0o644);
   let complete = false;
   try {
     await file.truncate(layout.sizeBytes);
@@ -156,7 +156,7 @@ async function writeContent(
     inodes: numbered.size,
     tarBytes: reader.position,
     // What was written and then taken back is in the running digest: begin again from the file.
-    digest: released === 0 ? digest.finish() : await digestImage(options.path, options.signal),
+    digest: released === 0 ? digest.finish() : await digestFile(file, layout, allocator.next, options.signal),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { ByteString } from "../byte-string.ts";
 import { show } from "../byte-string.ts";
-import { invalid } from "../invalid.ts";
+import { damaged } from "../invalid.ts";
 
 /** Records of a PAX header: key to value, both as bytes; values of xattrs are binary. */
 export type PaxRecords = Map<ByteString, Buffer>;
@@ -16,16 +16,16 @@ export function decodePaxRecords(body: Buffer): PaxRecords {
   while (at < body.length) {
     const space = body.indexOf(0x20, at);
     const digits = space === -1 || space - at > 10 ? "" : body.toString("latin1", at, space);
-    if (!/^[0-9]+$/.test(digits)) throw invalid("malformed PAX header in the tar: no record length");
+    if (!/^[0-9]+$/.test(digits)) throw damaged("malformed PAX header in the tar: no record length");
     const end = at + Number.parseInt(digits, 10);
     if (end > body.length || end <= space + 1 || body[end - 1] !== 0x0a) {
-      throw invalid("malformed PAX header in the tar: a record of the wrong length");
+      throw damaged("malformed PAX header in the tar: a record of the wrong length");
     }
     const equals = body.indexOf(0x3d, space + 1);
     if (equals === -1 || equals >= end)
-      throw invalid("malformed PAX header in the tar: a record without '='");
+      throw damaged("malformed PAX header in the tar: a record without '='");
     const key = body.toString("latin1", space + 1, equals);
-    if (key === "" || key.includes("\0")) throw invalid(`malformed PAX header in the tar: key ${show(key)}`);
+    if (key === "" || key.includes("\0")) throw damaged(`malformed PAX header in the tar: key ${show(key)}`);
     records.set(key, Buffer.from(body.subarray(equals + 1, end - 1)));
     at = end;
   }
@@ -36,7 +36,7 @@ export function decodePaxRecords(body: Buffer): PaxRecords {
 export function paxInteger(key: string, value: Buffer): number {
   const digits = value.toString("latin1");
   const parsed = /^[0-9]{1,16}$/.test(digits) ? Number.parseInt(digits, 10) : Number.NaN;
-  if (!Number.isSafeInteger(parsed)) throw invalid(`malformed PAX header in the tar: ${key}=${show(digits)}`);
+  if (!Number.isSafeInteger(parsed)) throw damaged(`malformed PAX header in the tar: ${key}=${show(digits)}`);
   return parsed;
 }
 
@@ -44,7 +44,7 @@ export function paxInteger(key: string, value: Buffer): number {
 export function paxTime(key: string, value: Buffer): { seconds: number; nanoseconds: number } {
   const match = /^(-?)([0-9]{1,15})(?:\.([0-9]*))?$/.exec(value.toString("latin1"));
   if (match === null)
-    throw invalid(`malformed PAX header in the tar: ${key}=${show(value.toString("latin1"))}`);
+    throw damaged(`malformed PAX header in the tar: ${key}=${show(value.toString("latin1"))}`);
   const [, sign, whole = "0", decimals = ""] = match;
   const seconds = Number.parseInt(whole, 10);
   const nanoseconds = Number.parseInt(decimals.slice(0, 9).padEnd(9, "0"), 10);

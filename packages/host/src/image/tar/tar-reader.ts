@@ -1,6 +1,6 @@
 import type { ByteString } from "../byte-string.ts";
 import { show } from "../byte-string.ts";
-import { invalid } from "../invalid.ts";
+import { damaged, invalid } from "../invalid.ts";
 import { buildTarEntry } from "./build-entry.ts";
 import { MAX_ENTRIES, MAX_EXTENSION_BYTES, MAX_METADATA_BYTES, MAX_TRAILING_BYTES } from "./limits.ts";
 import { decodePaxRecords, type PaxRecords } from "./pax.ts";
@@ -86,10 +86,10 @@ export class TarReader {
         }
         case "end": {
           if (chunk.subarray(at).some((byte) => byte !== 0))
-            throw invalid("the tar goes on after its end marker");
+            throw damaged("the tar goes on after its end marker");
           this.#trailingBytes += chunk.length - at;
           if (this.#trailingBytes > MAX_TRAILING_BYTES)
-            throw invalid("the tar does not end after its end marker");
+            throw damaged("the tar does not end after its end marker");
           this.#position += chunk.length - at;
           return;
         }
@@ -100,7 +100,7 @@ export class TarReader {
   /** The archive has no more bytes. @throws KilnError `IMAGE_INVALID` when it ended too early. */
   end(): void {
     if (this.#state === "end") return;
-    throw invalid(`the tar ends after ${this.#position} bytes, before its end marker: it was cut short`);
+    throw damaged(`the tar ends after ${this.#position} bytes, before its end marker: it was cut short`);
   }
 
   /** `size` bytes in one piece, out of `chunk` where they are whole, else gathered over several calls. */
@@ -118,17 +118,17 @@ export class TarReader {
 
   #header(block: Buffer): void {
     if (block.equals(ZERO_BLOCK)) {
-      if (this.#hasExtensions()) throw invalid("the tar ends between an extension header and its entry");
+      if (this.#hasExtensions()) throw damaged("the tar ends between an extension header and its entry");
       this.#zeroBlocks++;
       if (this.#zeroBlocks === 2) this.#state = "end";
       return;
     }
-    if (this.#zeroBlocks > 0) throw invalid("the tar has a lone zero block between its entries");
+    if (this.#zeroBlocks > 0) throw damaged("the tar has a lone zero block between its entries");
 
     const header = decodeUstarHeader(block, this.#position - TAR_BLOCK);
     if ("xgLK".includes(header.typeFlag)) {
       if (header.size < 1 || header.size > MAX_EXTENSION_BYTES) {
-        throw invalid(
+        throw damaged(
           `the tar has an extension header of ${header.size} bytes (limit ${MAX_EXTENSION_BYTES})`,
         );
       }
@@ -152,7 +152,7 @@ export class TarReader {
 
     this.#metadataBytes += metadataBytes(entry);
     if (this.#metadataBytes > MAX_METADATA_BYTES) {
-      throw invalid(
+      throw damaged(
         `the names and extended attributes in the tar take more than ${MAX_METADATA_BYTES} bytes`,
       );
     }
@@ -180,7 +180,7 @@ export class TarReader {
   #extension(body: Buffer): void {
     switch (this.#extensionType) {
       case "x":
-        if (this.#pax !== undefined) throw invalid("the tar has two PAX headers for one entry");
+        if (this.#pax !== undefined) throw damaged("the tar has two PAX headers for one entry");
         this.#pax = decodePaxRecords(body);
         break;
       case "g":
@@ -193,7 +193,7 @@ export class TarReader {
         this.#longLinkPath = untilNul(body);
         break;
       default:
-        throw invalid(`the tar has an unknown extension header ${show(this.#extensionType)}`);
+        throw damaged(`the tar has an unknown extension header ${show(this.#extensionType)}`);
     }
     this.#skipPadding();
   }

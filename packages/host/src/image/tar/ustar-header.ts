@@ -1,5 +1,5 @@
 import type { ByteString } from "../byte-string.ts";
-import { invalid } from "../invalid.ts";
+import { damaged } from "../invalid.ts";
 
 export const TAR_BLOCK = 512;
 
@@ -30,7 +30,7 @@ export interface UstarHeader {
 export function decodeUstarHeader(block: Buffer, position: number): UstarHeader {
   const where = `in the tar header at byte ${position}`;
   const stored = number(block, 148, 8, "checksum", where);
-  if (stored !== checksum(block)) throw invalid(`wrong checksum ${where}: the archive is damaged`);
+  if (stored !== checksum(block)) throw damaged(`wrong checksum ${where}: the archive is damaged`);
 
   const isPosix = block.toString("latin1", 257, 263) === "ustar\0";
   const name = text(block, 0, 100);
@@ -66,7 +66,7 @@ function text(block: Buffer, start: number, length: number): ByteString {
 function number(block: Buffer, start: number, length: number, field: string, where: string): number {
   const first = block[start] ?? 0;
   const value = first & 0x80 ? base256(block.subarray(start, start + length)) : octal(block, start, length);
-  if (value === undefined || !Number.isSafeInteger(value)) throw invalid(`unreadable ${field} ${where}`);
+  if (value === undefined || !Number.isSafeInteger(value)) throw damaged(`unreadable ${field} ${where}`);
   return value;
 }
 
