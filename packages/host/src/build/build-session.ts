@@ -49,6 +49,9 @@ export async function openBuildSession(
     tmpdir,
     flags: strategy.flags,
     strategy: strategy.record.strategy,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    [Symbol.asyncDispose]: async () => {
+      await owned.disposeAsync();
+      await sweepStore(store);
+    },
   };
 }

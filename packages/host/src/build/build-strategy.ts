@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { KilnError } from "../errors.ts";
 import { writeFileAtomic } from "../os/atomic-file.ts";
-import { lastLine, runPodman, tryPodman } from "./podman.ts";
+import { lastLines, runPodman, tryPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
 
 /** How `RUN` steps are isolated and reach the network, best first. */
@@ -62,7 +62,7 @@ export async function buildStrategy(
     if (result.exitCode !== 0) {
       refused.push({
         strategy: name,
-        reason: result.timedOut ? "took more than a minute" : lastLine(result.stderr),
+        reason: result.timedOut ? "took more than a minute" : lastLines(result.stderr),
       });
       continue;
     }

@@ -7,6 +7,13 @@ import type { PodmanStore } from "./podman-store.ts";
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const LIMIT_MS = 20 * 60_000;
+/** apt's settings in the image, as the official one has them: no downloaded packages and caches in layers. */
+const APT_SETTINGS = join(import.meta.dirname, "debian", "99kiln-clean");
+/**
+ * No file in the image is younger (seconds; 2023-06-10, Debian 12's release), so that the same packages make the
+ * same bytes on every day.
+ */
+const SOURCE_DATE_EPOCH = "1686355200";
 /** Image label with how the image came to be, as base64 of JSON ({@link DebianProvenance}). */
 export const PROVENANCE_LABEL = "kiln.provenance";
 
@@ -70,15 +77,17 @@ export async function makeDebianImage(
       "--dpkgopt=path-exclude=/usr/share/man/*",
       "--dpkgopt=path-exclude=/usr/share/info/*",
       "--dpkgopt=path-exclude=/usr/share/locale/*",
+      `--customize-hook=copy-in ${quote(APT_SETTINGS)} /etc/apt/apt.conf.d/`,
       // mmdebstrap copies these from the host.
       '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
-      `--customize-hook=dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat='\${Package} \${Version}\\n' > '${packages}'`,
+      `--customize-hook=dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat='\${Package} \${Version}\\n' > ${quote(packages)}`,
       suite,
       archive,
     ],
     {
       ...(signal ? { signal } : {}),
       tmpdir,
+      env: { SOURCE_DATE_EPOCH },
       timeoutMs: LIMIT_MS,
       onLine: (line) => update(line.slice(0, 200)),
     },
@@ -110,3 +119,6 @@ export async function makeDebianImage(
     { ...(signal ? { signal } : {}), tmpdir },
   );
 }
+
+/** `text` as one word of sh. */
+const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;

@@ -12,6 +12,8 @@ export interface PodmanOptions {
   timeoutMs?: number;
   /** Each line of standard output and standard error as it comes. */
   onLine?: LineSink;
+  /** Variables beside this process's own. */
+  env?: Record<string, string>;
   /** Where podman puts its large temporary files; a scratch folder, so that nothing of a killed build stays. */
   tmpdir?: string;
 }
@@ -130,7 +132,7 @@ export function streamPodman(
 }
 
 /** What is common to every child: no waiting on a cancelled one, no inherited terminal. */
-function spawnOptions({ signal, timeoutMs, tmpdir }: PodmanOptions) {
+function spawnOptions({ signal, timeoutMs, tmpdir, env }: PodmanOptions) {
   return {
     buffer: false,
     stdin: "ignore",
@@ -142,7 +144,7 @@ function spawnOptions({ signal, timeoutMs, tmpdir }: PodmanOptions) {
     ...(signal ? { cancelSignal: signal } : {}),
     ...(timeoutMs ? { timeout: timeoutMs } : {}),
     // English messages, whatever the user's language: some of them are read.
-    env: { LC_ALL: "C.UTF-8", ...(tmpdir ? { TMPDIR: tmpdir } : {}) },
+    env: { LC_ALL: "C.UTF-8", ...(tmpdir ? { TMPDIR: tmpdir } : {}), ...env },
   } as const satisfies Options;
 }
 
@@ -165,6 +167,10 @@ function capture(): Capture {
 }
 
 export const lastLine = (text: string) => text.trimEnd().split("\n").at(-1) || "it said nothing";
+
+/** The last three lines in one, for a reason whose last line alone says little. */
+export const lastLines = (text: string) =>
+  text.trimEnd().split("\n").slice(-3).join("; ") || "it said nothing";
 
 function failOnCancel(isCanceled: boolean, signal: AbortSignal | undefined): void {
   if (isCanceled || signal?.aborted)

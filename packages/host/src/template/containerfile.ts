@@ -66,6 +66,7 @@ function installPackages(packages: readonly string[]): string[] {
     "RUN apt-get update \\",
     " && apt-get install --yes --no-install-recommends \\",
     ...packages.map((name) => `      ${name} \\`),
+    " && apt-get clean \\",
     " && rm -rf /var/lib/apt/lists/*",
   ];
 }

@@ -22,6 +22,9 @@ const USER_NAME = /^[a-z_][a-z0-9_-]*$/;
 const WORKDIR = /^\/(?:[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*(?:\/[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*)*)?$/;
 export const TEMPLATE_NAME = /^[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?$/;
 
+/** A text that is too long is not matched against a pattern as well. */
+const STOP = { abort: true } as const;
+
 const bytes = (text: string) => Buffer.byteLength(text);
 /** Text a Linux process can be given: no NUL, and nothing UTF-8 cannot carry. */
 const isPlainText = (text: string) => !text.includes("\0") && text.isWellFormed();
@@ -47,22 +50,26 @@ const envValue = z
 /** What a person writes; `TemplateSpec` is the same with every default filled in. */
 export const templateSpecSchema = z
   .strictObject({
-    $schema: z.string().max(1024).optional().meta({ description: "Where this schema is, for editors." }),
+    $schema: z
+      .string()
+      .max(1024, STOP)
+      .optional()
+      .meta({ description: "Where this schema is, for editors." }),
     name: z
       .string()
-      .max(63)
+      .max(63, STOP)
       .regex(TEMPLATE_NAME)
       .meta({ description: "What the template is called: lower-case letters, digits, '.', '_' and '-'." }),
     base_image: z
       .string()
-      .max(255)
+      .max(255, STOP)
       .regex(IMAGE_REFERENCE)
       .default("docker.io/library/debian:bookworm-slim")
       .meta({
         description: "The image to start from, Debian or a relative of it when packages are installed.",
       }),
     apt_packages: z
-      .array(z.string().max(200).regex(PACKAGE_NAME))
+      .array(z.string().max(200, STOP).regex(PACKAGE_NAME))
       .max(SPEC_LIMITS.packages)
       .default([])
       .meta({
@@ -74,7 +81,7 @@ export const templateSpecSchema = z
       .default([])
       .meta({ description: "Commands run by /bin/sh as root during the build, one image layer each." }),
     env: z
-      .record(z.string().max(128).regex(ENV_NAME), envValue)
+      .record(z.string().max(128, STOP).regex(ENV_NAME), envValue)
       .default({})
       .refine(
         (env) => Object.keys(env).length <= SPEC_LIMITS.envVariables,
@@ -104,13 +111,13 @@ export const templateSpecSchema = z
     }),
     workdir: z
       .string()
-      .max(1024)
+      .max(1024, STOP)
       .regex(WORKDIR)
       .default("/workspace")
       .meta({ description: "The directory commands start in. Made when it is missing." }),
     user: z
       .string()
-      .max(32)
+      .max(32, STOP)
       .regex(USER_NAME)
       .default("root")
       .meta({ description: "The user commands run as. Made when it is missing." }),

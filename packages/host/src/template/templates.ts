@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { KilnError, systemErrorCode } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
@@ -85,27 +85,28 @@ export async function removeTemplate(home: KilnHome, name: string): Promise<void
 
 /** The spec in the file `path`, or undefined when there is no such file. */
 async function readSpec(path: string): Promise<TemplateSpec | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return undefined;
-    throw new KilnError("SPEC_INVALID", `cannot read ${path}: ${systemErrorCode(error) ?? error}`, {
-      cause: error,
-    });
-  }
-  if (text.length > MAX_SPEC_BYTES) throw new KilnError("SPEC_INVALID", `${path} is larger than 1 MiB`);
+  const text = await readText(path);
+  if (text === undefined) return undefined;
   let input: unknown;
   try {
     input = JSON.parse(text);
   } catch (error) {
-    throw new KilnError(
-      "SPEC_INVALID",
-      `${path} is not JSON: ${error instanceof Error ? error.message : error}`,
-      {
-        cause: error,
-      },
-    );
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new KilnError("SPEC_INVALID", `${path} is not JSON: ${reason}`, { cause: error });
   }
   return parseTemplateSpec(input, path);
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) throw new KilnError("SPEC_INVALID", `${path} is not a file`);
+    if (found.size > MAX_SPEC_BYTES) throw new KilnError("SPEC_INVALID", `${path} is larger than 1 MiB`);
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (error instanceof KilnError) throw error;
+    const code = systemErrorCode(error);
+    if (code === "ENOENT") return undefined;
+    throw new KilnError("SPEC_INVALID", `cannot read ${path}: ${code ?? error}`, { cause: error });
+  }
 }

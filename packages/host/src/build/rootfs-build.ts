@@ -1,0 +1,167 @@
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { KilnError } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
+import { type Ext4Image, type ExtraFile, writeExt4Image } from "../image/write-ext4-image.ts";
+import { runStage } from "../progress.ts";
+import { generateContainerfile } from "../template/containerfile.ts";
+import type { TemplateSpec } from "../template/spec.ts";
+import { type Agent, ensureAgent } from "./agent.ts";
+import { publishFolder } from "./artifact-cache.ts";
+import { type BuildOptions, type BuildSession, openBuildSession } from "./build-session.ts";
+import { podmanVersion } from "./build-strategy.ts";
+import { buildContainer } from "./container-build.ts";
+import { readProvenance } from "./debian-image.ts";
+import { exportImage } from "./export-image.ts";
+import { GUEST_CONFIG_PATH, guestConfig } from "./guest-config.ts";
+import { hostInputs } from "./host-inputs.ts";
+import { type ImageConfig, inspectImage } from "./image-config.ts";
+import { RECORD_FILE, ROOTFS_FILE, type RootfsRecord } from "./rootfs-record.ts";
+import { together } from "./together.ts";
+
+const MIB = 1024 * 1024;
+
+/** One rootfs to build. */
+export interface RootfsJob extends BuildOptions {
+  home: KilnHome;
+  spec: TemplateSpec;
+  key: string;
+  /** The agent that `key` was made with. */
+  agentKey: string;
+}
+
+/** Builds the image with podman, writes its files to an ext4 image and publishes that with its record. */
+export async function buildRootfs(job: RootfsJob): Promise<void> {
+  const { home, spec, key, onProgress, signal } = job;
+  const started = performance.now();
+  await using session = await openBuildSession(home, spec.base_image, job);
+  const image = await runStage(onProgress, `image ${spec.name}`, (update) =>
+    buildImage(job, session, update),
+  );
+  const built = performance.now();
+  const folder = join(session.scratch, "rootfs");
+  await mkdir(folder);
+  const written = await runStage(onProgress, `rootfs ${spec.name}`, (update) =>
+    writeRootfs(job, session, image, join(folder, ROOTFS_FILE), update),
+  );
+  const base = await inspectImage(session.store, spec.base_image, signal);
+  const record: RootfsRecord = {
+    version: 1,
+    key,
+    spec,
+    base: {
+      name: spec.base_image,
+      image_id: base.id,
+      digest: base.digest ?? null,
+      made_here: readProvenance(base.labels) ?? null,
+    },
+    image_id: image.id,
+    agent_key: job.agentKey,
+    podman: await podmanVersion(session.store, signal),
+    isolation: session.strategy,
+    size_bytes: written.sizeBytes,
+    used_bytes: written.usedBytes,
+    inodes: written.inodes,
+    digest: written.digest,
+    built_at: new Date().toISOString(),
+    build_ms: Math.round(built - started),
+    export_ms: Math.round(performance.now() - built),
+  };
+  await writeFile(join(folder, RECORD_FILE), `${JSON.stringify(record, undefined, 2)}\n`);
+  await publishFolder(folder, home.rootfs(key));
+}
+
+/** Builds the image; the agent is compiled meanwhile, as only the last step needs it. */
+async function buildImage(
+  job: RootfsJob,
+  session: BuildSession,
+  onUpdate: (message: string, fraction?: number) => void,
+): Promise<ImageConfig> {
+  const { home, spec, key } = job;
+  const context = join(session.scratch, "context");
+  await mkdir(context);
+  const hostFlags = await hostInputs(join(session.scratch, "host"));
+  const build = (part: "base" | "all", signal: AbortSignal | undefined) => {
+    const { text, buildArgs } = generateContainerfile(spec, part);
+    return buildContainer(session.store, {
+      containerfile: text,
+      context,
+      buildArgs,
+      flags: [
+        ...session.flags,
+        ...hostFlags,
+        ...(part === "all" ? [`--tag=localhost/kiln:${key.slice(0, 32)}`] : []),
+      ],
+      tmpdir: session.tmpdir,
+      logPath: home.log(`image-${key.slice(0, 16)}${part === "all" ? "-agent" : ""}`),
+      ...(signal ? { signal } : {}),
+      onUpdate,
+    });
+  };
+  const [agent] = await together<Agent, string>(
+    job.signal,
+    (signal) => ensureAgent(home, { ...job, signal }),
+    (signal) => build("base", signal),
+  );
+  if (agent.key !== job.agentKey) {
+    throw new KilnError("BUILD_FAILED", "the agent's sources changed while the image was built", {
+      hint: "build again",
+    });
+  }
+  await copyFile(agent.path, join(context, "agent"));
+  return inspectImage(session.store, await build("all", job.signal), job.signal);
+}
+
+async function writeRootfs(
+  { spec, key, signal }: RootfsJob,
+  session: BuildSession,
+  image: ImageConfig,
+  path: string,
+  update: (message: string) => void,
+): Promise<Ext4Image> {
+  checkEnvironment(spec, image);
+  await using exported = await exportImage(session.store, image.id, {
+    ...session,
+    ...(signal ? { signal } : {}),
+  });
+  const written = await writeExt4Image({
+    tar: exported.tar,
+    path,
+    sizeBytes: spec.disk_mib * MIB,
+    extraFiles: extraFiles(spec, image),
+    label: "kiln",
+    seed: key,
+    durable: true,
+    ...(signal ? { signal } : {}),
+    onProgress: ({ tarBytes, entries }) => update(`${Math.round(tarBytes / MIB)} MiB, ${entries} files`),
+  });
+  await exported.done;
+  return written;
+}
+
+/** Podman must have understood every value as it was meant; a difference is a mistake of Kiln's, so it is loud. */
+function checkEnvironment(spec: TemplateSpec, image: ImageConfig): void {
+  const env = new Map(image.env);
+  const wrong = Object.keys(spec.env).filter((name) => env.get(name) !== spec.env[name]);
+  if (wrong.length > 0) {
+    throw new KilnError("INTERNAL", `podman changed the value of ${wrong.join(", ")}`, {
+      details: { variables: wrong },
+    });
+  }
+}
+
+/** Files that are Kiln's own. Podman leaves the build's /etc/hosts and /etc/resolv.conf, empty, in the image. */
+function extraFiles(spec: TemplateSpec, image: ImageConfig): ExtraFile[] {
+  const file = (path: string, content: string): ExtraFile => ({
+    path,
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    content: Buffer.from(content),
+  });
+  return [
+    file(GUEST_CONFIG_PATH, guestConfig(spec, image)),
+    file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"),
+    file("/etc/resolv.conf", ""),
+  ];
+}
