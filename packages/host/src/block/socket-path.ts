@@ -1,4 +1,4 @@
-import { chmod, unlink } from "node:fs/promises";
+import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 import { KilnError, systemErrorCode } from "../errors.ts";
 
@@ -33,6 +33,12 @@ export async function listenPrivately(server: Server, path: string): Promise<voi
       throw new KilnError("BLOCK_FAILED", `${path}: another block server is listening here`, {
         hint: "give each server a folder of its own",
       });
+    }
+    if (!(await lstat(path)).isSocket()) {
+      throw new KilnError(
+        "BLOCK_FAILED",
+        `${path}: there is a file in the socket's place, and it is no socket`,
+      );
     }
     await unlink(path);
     await listen(server, path);

@@ -21,6 +21,7 @@ class Machine {
   readonly #directory: string;
   readonly layers: string[] = [];
   #lower: Lower | undefined;
+  #diff: Diff | undefined;
   #disk: Disk | undefined;
 
   constructor(directory: string) {
@@ -37,6 +38,7 @@ class Machine {
     const diff = Diff.exists(folder)
       ? Diff.open(folder, "writable")
       : Diff.create(folder, SIZE, this.#lower.top);
+    this.#diff = diff;
     this.#disk = new Disk(this.#lower, diff, "disk");
   }
 
@@ -59,7 +61,8 @@ class Machine {
   }
 
   async close(): Promise<void> {
-    await this.#disk?.close();
+    await this.#disk?.settle();
+    this.#diff?.close();
     this.#lower?.close();
   }
 

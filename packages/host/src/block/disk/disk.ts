@@ -151,17 +151,12 @@ export class Disk {
 
   /** Makes the session's diff an immutable layer. The disk must not be written to any more. */
   async seal(): Promise<void> {
-    await this.#settle();
+    await this.settle();
     await this.#diff.seal();
   }
 
-  /** Closes the session's files, after a running flush. What is below belongs to others as well and stays open. */
-  async close(): Promise<void> {
-    await this.#settle();
-    this.#diff.close();
-  }
-
-  async #settle(): Promise<void> {
+  /** Waits for running flushes. After this, and with no client left, the diff may be closed. */
+  async settle(): Promise<void> {
     while (this.#flushing !== undefined || this.#nextFlush !== undefined) {
       await Promise.allSettled([this.#flushing, this.#nextFlush]);
     }

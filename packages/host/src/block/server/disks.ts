@@ -1,7 +1,9 @@
-import { realpath, rm } from "node:fs/promises";
+import { mkdirSync, realpathSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
 import type { DiskOptions, DiskStats } from "../control-protocol.ts";
 import { Diff } from "../disk/diff.ts";
+import { ownDiff } from "../disk/diff-owner.ts";
 import { Disk } from "../disk/disk.ts";
 import type { Lower } from "../disk/lower.ts";
 import type { Connection } from "../nbd/connection.ts";
@@ -13,8 +15,8 @@ const MAX_DISKS = 1000;
 
 interface Entry extends Export {
   readonly directory: string;
-  readonly lower: Lower;
-  readonly release: () => void;
+  /** Lets go of everything that was opened for this disk. */
+  readonly closeFiles: () => void;
 }
 
 /** The disks of a server and the connections to them. */
@@ -49,41 +51,39 @@ export class Disks implements Exports {
     using stack = new DisposableStack();
     const { lower, release } = await this.#lowers.take(options);
     stack.defer(release);
-    const diff = Diff.exists(options.diff)
-      ? Diff.open(options.diff, "writable")
-      : Diff.create(options.diff, lower.sizeBytes, lower.top);
-    stack.defer(() => diff.close());
-    checkParent(diff, lower);
-    const directory = await realpath(options.diff);
+    mkdirSync(options.diff, { recursive: true, mode: 0o700 });
+    const directory = realpathSync(options.diff);
     for (const other of this.#entries.values()) {
       if (other.directory === directory) {
         throw new KilnError("USAGE", `${options.diff}: disk "${other.name}" writes to this diff already`);
       }
     }
+    const owner = await ownDiff(directory);
+    stack.defer(() => owner.release());
+    const diff = Diff.exists(options.diff)
+      ? Diff.open(options.diff, "writable")
+      : Diff.create(options.diff, lower.sizeBytes, lower.top);
+    stack.defer(() => diff.close());
+    checkParent(diff, lower);
     const disk = new Disk(lower, diff, options.durability);
     const counters = { requests: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
-    this.#entries.set(options.id, { name: options.id, disk, counters, directory, lower, release });
-    stack.move();
+    const opened = stack.move();
+    const closeFiles = () => opened.dispose();
+    this.#entries.set(options.id, { name: options.id, disk, counters, directory, closeFiles });
     return { sizeBytes: disk.sizeBytes };
   }
 
   /** Closes the disk's connections and files. @throws KilnError `USAGE` when there is no such disk. */
   async remove(id: string, deleteDiff: boolean): Promise<void> {
     const entry = this.#find(id);
-    await this.#retire(entry, () => entry.disk.close());
+    await this.#retire(entry, () => entry.disk.settle());
     if (deleteDiff) await rm(entry.directory, { recursive: true, force: true });
   }
 
   /** Like `remove`, and what was written becomes a layer for other disks. */
   async seal(id: string): Promise<void> {
     const entry = this.#find(id);
-    await this.#retire(entry, async () => {
-      try {
-        await entry.disk.seal();
-      } finally {
-        await entry.disk.close();
-      }
-    });
+    await this.#retire(entry, () => entry.disk.seal());
   }
 
   stats(id: string): DiskStats {
@@ -115,7 +115,7 @@ export class Disks implements Exports {
     try {
       await last();
     } finally {
-      entry.release();
+      entry.closeFiles();
     }
   }
 
