@@ -58,7 +58,8 @@ export function addRun(program: Command): void {
       process.exitCode = await runCommand(
         {
           template,
-          argv,
+          // What follows the template is passed through, a separating "--" included.
+          argv: argv[0] === "--" ? argv.slice(1) : argv,
           ...(flags.env === undefined ? {} : { env: flags.env }),
           ...(flags.workdir === undefined ? {} : { cwd: flags.workdir }),
           ...(flags.user === undefined ? {} : { user: flags.user }),

@@ -17,17 +17,21 @@ export function createProgress(): OnProgress {
   return process.stderr.isTTY ? terminalProgress() : plainProgress();
 }
 
-/** One line for every stage's beginning, message and end; a message seen before is not repeated. */
+/** Least time between two messages of one stage where every message is a line. */
+const LINE_INTERVAL_MS = 2_000;
+
+/** One line for every stage's beginning and end, and now and then one for what happens in between. */
 function plainProgress(): OnProgress {
-  const last = new Map<string, string>();
+  const lastAt = new Map<string, number>();
   return (event) => {
     const { stage, status, ms = 0 } = event;
+    const now = performance.now();
     if (status === "start") process.stderr.write(`kiln: ${stage} …\n`);
     else if (status === "done") process.stderr.write(`kiln: ${stage}: done in ${seconds(ms)}\n`);
     else if (status === "failed") process.stderr.write(`kiln: ${stage}: failed after ${seconds(ms)}\n`);
-    else if (event.message !== undefined && last.get(stage) !== event.message) {
-      last.set(stage, event.message);
-      process.stderr.write(`kiln: ${stage}: ${event.message}\n`);
+    else if (event.message !== undefined && now - (lastAt.get(stage) ?? -LINE_INTERVAL_MS) >= LINE_INTERVAL_MS) {
+      lastAt.set(stage, now);
+      process.stderr.write(`kiln: ${stage}: ${describe(event)}\n`);
     }
   };
 }
