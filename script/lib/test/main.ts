@@ -24,6 +24,8 @@ const suites = wanted.length > 0 ? all.filter(({ name }) => wanted.includes(name
 
 // The whole run ends with the first of these; the suite under way is killed and the data removed.
 const stop = new AbortController();
+const TOTAL_MINUTES = 60;
+setTimeout(() => stop.abort(`the limit of ${TOTAL_MINUTES} minutes`), TOTAL_MINUTES * 60_000).unref();
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort(name));
 
 const results: { suite: Suite; tally: Tally; seconds: number }[] = [];

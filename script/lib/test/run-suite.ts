@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { runAgentTests } from "./agent-tests.ts";
 import { type RunOptions, runProcess } from "./run-process.ts";
 import type { Suite } from "./suites.ts";
-import { add, NOTHING, parseTally, settle, type Tally } from "./tally.ts";
+import { add, format, NOTHING, parseTally, settle, type Tally } from "./tally.ts";
 
 /** Runs one suite to its end, or until `signal` fires, and tells how its tests ended. Never throws for a test's sake. */
 export async function runSuite(suite: Suite, options: RunOptions, scratch: string): Promise<Tally> {
@@ -13,7 +13,7 @@ export async function runSuite(suite: Suite, options: RunOptions, scratch: strin
     case "agent":
       return runAgentTests(options);
     case "node":
-      return runNodeTests(suite.kind.files, join(scratch, `${suite.name}.json`), options);
+      return runNodeTests(suite, suite.kind.files, scratch, options);
   }
 }
 
@@ -27,7 +27,36 @@ async function runCommands(commands: string[][], options: RunOptions): Promise<T
   return tally;
 }
 
-async function runNodeTests(files: string[], tallyFile: string, options: RunOptions): Promise<Tally> {
+/**
+ * Each file has a runner, and so a process group, of its own: the one way to end a test that spins, for node's own
+ * time limit asks the test's process to end itself.
+ */
+async function runNodeTests(
+  suite: Suite,
+  files: string[],
+  scratch: string,
+  options: RunOptions,
+): Promise<Tally> {
+  let tally = NOTHING;
+  for (const [index, file] of files.entries()) {
+    if (options.signal.aborted) break;
+    const tallyFile = join(scratch, `${suite.name}-${index}.json`);
+    const limit = AbortSignal.timeout(suite.fileMinutes * 60_000);
+    const signal = AbortSignal.any([options.signal, limit]);
+    console.log(relative(options.cwd, file));
+    const exitCode = await runProcess(process.execPath, nodeTestArguments(file, tallyFile), {
+      ...options,
+      signal,
+    });
+    if (limit.aborted) console.log(`killed after ${suite.fileMinutes} minutes`);
+    const ended = settle(await readTally(tallyFile), exitCode);
+    if (exitCode !== 0) console.log(`FAILED: ${relative(options.cwd, file)}: ${format(ended)}`);
+    tally = add(tally, ended);
+  }
+  return options.signal.aborted ? add(tally, { ...NOTHING, failed: 1 }) : tally;
+}
+
+function nodeTestArguments(file: string, tallyFile: string): string[] {
   const reporters = [
     ["spec", "stdout"],
     [new URL("count-reporter.ts", import.meta.url).pathname, tallyFile],
@@ -35,12 +64,7 @@ async function runNodeTests(files: string[], tallyFile: string, options: RunOpti
     `--test-reporter=${reporter}`,
     `--test-reporter-destination=${destination}`,
   ]);
-  const exitCode = await runProcess(
-    process.execPath,
-    [...process.execArgv, "--test", ...reporters, ...files],
-    options,
-  );
-  return settle(await readTally(tallyFile), exitCode);
+  return [...process.execArgv, "--test", ...reporters, file];
 }
 
 async function readTally(file: string): Promise<Tally | undefined> {

@@ -6,6 +6,8 @@ export interface Suite {
   name: string;
   /** Killed after this many minutes. */
   minutes: number;
+  /** A single file of tests is killed after this many, and the others go on. */
+  fileMinutes: number;
   kind:
     | { type: "node"; files: string[] }
     /** Each command is one test. */
@@ -24,15 +26,26 @@ export async function findSuites(root: string): Promise<Suite[]> {
     "bench/**/*.test.ts",
   ]);
   const suites: Suite[] = [
-    { name: "lint", minutes: 5, kind: { type: "commands", commands: await lintCommands(root) } },
-    { name: "types", minutes: 5, kind: { type: "commands", commands: [["tsc", "-p", "tsconfig.json"]] } },
-    { name: "unit", minutes: 10, kind: { type: "node", files: unit } },
+    {
+      name: "lint",
+      minutes: 5,
+      fileMinutes: 5,
+      kind: { type: "commands", commands: await lintCommands(root) },
+    },
+    {
+      name: "types",
+      minutes: 5,
+      fileMinutes: 5,
+      kind: { type: "commands", commands: [["tsc", "-p", "tsconfig.json"]] },
+    },
+    { name: "unit", minutes: 10, fileMinutes: 3, kind: { type: "node", files: unit } },
   ];
   if ((await find(root, ["agent/Containerfile"])).length > 0) {
-    suites.push({ name: "agent", minutes: 15, kind: { type: "agent" } });
+    suites.push({ name: "agent", minutes: 20, fileMinutes: 10, kind: { type: "agent" } });
   }
   const byName = Map.groupBy(await find(root, ["test/*/**/*.test.ts"]), (file) => suiteOf(root, file));
-  for (const [name, files] of byName) suites.push({ name, minutes: 15, kind: { type: "node", files } });
+  for (const [name, files] of byName)
+    suites.push({ name, minutes: 20, fileMinutes: 10, kind: { type: "node", files } });
   return suites;
 }
 
