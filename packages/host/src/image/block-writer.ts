@@ -102,7 +102,8 @@ export class BlockWriter implements AsyncDisposable {
   }
 }
 
-async function writeFully(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+/** Writes all of `bytes`, however many calls that takes. */
+export async function writeFully(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + at);
     at += bytesWritten;

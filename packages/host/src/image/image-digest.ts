@@ -52,7 +52,7 @@ export class ImageDigest {
 export async function digestImage(path: string, signal?: AbortSignal): Promise<string> {
   await using file = await open(path, "r");
   const layout = ext4Layout((await file.stat()).size);
-  return digestFile(file, layout, layout.blocks, signal);
+  return await digestFile(file, layout, layout.blocks, signal); // The file stays open until then.
 }
 
 /**

@@ -424,6 +424,8 @@ describe("what is refused", () => {
     await refuses("USAGE", /multiple of 4096/, tar(), { sizeBytes: 64 * MIB + 1 });
     await refuses("USAGE", /64 MiB to/, tar(), { sizeBytes: 1024 ** 4 + 4096 });
     await refuses("USAGE", /label/, tar(), { label: "ééééééééé" });
+    const extra = { path: "x", mode: 0o644, uid: -1, gid: 0, content: Buffer.alloc(0) };
+    await refuses("USAGE", /impossible mode or owner/, tar(), { extraFiles: [extra] });
     const image = await write(buildTar({ path: "f" }));
     await assert.rejects(write(buildTar({ path: "g" }), { path: image.path }), { code: "USAGE" });
     assert.equal(await digestImage(image.path), image.digest);

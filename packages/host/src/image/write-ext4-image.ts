@@ -2,7 +2,7 @@ import { type FileHandle, open, rm } from "node:fs/promises";
 import { addAbortSignal, Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { KilnError, systemErrorCode } from "../errors.ts";
-import { BlockWriter } from "./block-writer.ts";
+import { BlockWriter, writeFully } from "./block-writer.ts";
 import { fromText, show } from "./byte-string.ts";
 import { BlockAllocator } from "./ext4/block-allocator.ts";
 import { checkFits, checkPossible } from "./ext4/check-fits.ts";
@@ -14,6 +14,7 @@ import { FileContent } from "./file-content.ts";
 import { FileTree, newDirectory } from "./file-tree.ts";
 import { digestFile, ImageDigest } from "./image-digest.ts";
 import { invalid } from "./invalid.ts";
+import { MAX_ID } from "./tar/limits.ts";
 import { TarReader } from "./tar/tar-reader.ts";
 import { TreeBuilder } from "./tree-builder.ts";
 
@@ -77,8 +78,8 @@ export interface Ext4Image {
  * need a bigger disk or the host's file system is full, `USAGE` for options out of range, `CANCELLED` by `signal`.
  *
  * @example
- * const podman = spawn("podman", ["export", container]);
- * const image = await writeExt4Image({ tar: podman.stdout, path, sizeBytes: 8 * 1024 ** 3, seed: key });
+ * const tar = createReadStream("rootfs.tar");
+ * const image = await writeExt4Image({ tar, path: "rootfs.ext4", sizeBytes: 8 * 1024 ** 3, seed: key });
  */
 export async function writeExt4Image(options: WriteExt4ImageOptions): Promise<Ext4Image> {
   const tar = options.tar instanceof Readable ? options.tar : Readable.from(options.tar);
@@ -101,6 +102,7 @@ async function createImage(tar: Readable, options: WriteExt4ImageOptions): Promi
       `the volume label is longer than ${MAX_LABEL_BYTES} bytes: ${options.label}`,
     );
   }
+  for (const extra of options.extraFiles ?? []) checkExtraFile(extra);
   const file = await open(options.path, "wx+", 0o644);
   let complete = false;
   try {
@@ -187,12 +189,21 @@ async function readArchive(
   reader.end();
 }
 
+function checkExtraFile({ path, mode, uid, gid }: ExtraFile): void {
+  const within = (value: number, max: number) => Number.isInteger(value) && value >= 0 && value <= max;
+  if (within(mode, 0o7777) && within(uid, MAX_ID) && within(gid, MAX_ID)) return;
+  throw new KilnError(
+    "USAGE",
+    `the extra file ${path} has an impossible mode or owner: ${mode}, ${uid}:${gid}`,
+  );
+}
+
 function addExtraFile(tree: FileTree, content: FileContent, extra: ExtraFile): void {
   const path = tree.resolveParents(fromText(extra.path));
   const bytes = Buffer.from(extra.content.buffer, extra.content.byteOffset, extra.content.byteLength);
   const inode = {
     kind: "file" as const,
-    mode: extra.mode & 0o7777,
+    mode: extra.mode,
     uid: extra.uid,
     gid: extra.gid,
     mtimeSeconds: 0,
@@ -232,7 +243,7 @@ async function writeZeros(file: FileHandle, start: number, count: number): Promi
   const zeros = Buffer.alloc(Math.min(count, PIECE_BYTES / BLOCK_SIZE) * BLOCK_SIZE);
   for (let done = 0; done < count; done += zeros.length / BLOCK_SIZE) {
     const length = Math.min(zeros.length, (count - done) * BLOCK_SIZE);
-    await file.write(zeros, 0, length, (start + done) * BLOCK_SIZE);
+    await writeFully(file, zeros.subarray(0, length), (start + done) * BLOCK_SIZE);
   }
 }
 
