@@ -43,15 +43,16 @@ install_modules() {
   rm -rf "$part"
 }
 
-npm_ci() {
-  cd "$1" || return 1
+# A subshell: the caller stays in the folder that the command is to run in.
+npm_ci() (
+  cd "$1" || exit 1
   shift
   # npm knows its own list of authorities only; the machine's may have one more (a company's proxy).
   bundle=/etc/ssl/certs/ca-certificates.crt
   if [ -z "${NODE_EXTRA_CA_CERTS-}" ] && [ -r "$bundle" ]; then export NODE_EXTRA_CA_CERTS="$bundle"; fi
   # $npm is words: a node and its npm-cli.js, or npm.
   PATH=$(dirname "$node"):$PATH $npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier "$@"
-}
+)
 
 # All packages include those of production.
 stamp_modules() {
