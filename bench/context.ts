@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { BlockServer } from "../packages/host/src/block/block-server.ts";
+import { ensureAgent } from "../packages/host/src/build/agent.ts";
 import { KilnHome } from "../packages/host/src/home.ts";
 import { type OwnedFolder, openOwnedFolder } from "../packages/host/src/os/owned-folder.ts";
 import { type ProgressEvent, runStage } from "../packages/host/src/progress.ts";
@@ -63,7 +64,10 @@ export class BenchContext implements AsyncDisposable {
   async probe(): Promise<QemuProbe> {
     const { kernel, snapshot } = await this.bootable();
     const { kernel: key } = snapshot.manifest.subject;
-    return this.#once("probe", () => probeQemu(this.home.probe("qemu"), { key, ...kernel }, this.signal));
+    const guestAgent = async () => (await ensureAgent(this.home)).path;
+    return this.#once("probe", () =>
+      probeQemu(this.home.probe("qemu"), { key, ...kernel }, guestAgent, this.signal),
+    );
   }
 
   /** The accelerator, if it is known by now. */

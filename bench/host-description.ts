@@ -58,7 +58,7 @@ export async function describeHost(root: string, probe: QemuProbe | undefined): 
     memoryMib: Math.round(totalmem() / 1024 / 1024),
     kernel: release(),
     distribution: /^PRETTY_NAME="?([^"\n]*)/m.exec(osRelease)?.[1] ?? "unknown",
-    ...(probe ? { accelerator: { name: probe.accelerator, reason: probe.reason } } : {}),
+    ...(probe ? { accelerator: { name: probe.accelerator.kind, reason: probe.reason } } : {}),
     versions: { node: process.versions.node, qemu, podman, runsc, nbdkit, fio },
     commit,
     uncommittedChanges: status !== null && status !== "",

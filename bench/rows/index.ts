@@ -1,13 +1,14 @@
 import { boot } from "./boot.ts";
 import { build, cli } from "./cli.ts";
 import { memory } from "./memory.ts";
+import { nbd } from "./nbd.ts";
 import { peers } from "./peers.ts";
 import type { Row } from "./row.ts";
 import { floor, tti } from "./tti.ts";
 import { warm } from "./warm.ts";
 
 /** Every row, in the order they are measured. */
-export const ROWS: readonly Row[] = [tti, warm, boot, cli, build, memory, peers, floor];
+export const ROWS: readonly Row[] = [tti, warm, boot, cli, build, memory, nbd, peers, floor];
 
 /** What is measured when nothing is named: `tti` has the floor in it. */
 export const DEFAULT_ROWS: readonly Row[] = ROWS.filter((row) => row !== floor);

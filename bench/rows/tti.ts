@@ -1,11 +1,12 @@
 import type { BenchContext } from "../context.ts";
 import type { FloorSpans } from "../floor/floor.ts";
 import { interleave, type Measure } from "../measure/interleave.ts";
+import { processorMs } from "../measure/processor-time.ts";
 import { type StartSpans, StartTrace, spanSeries } from "../measure/start-trace.ts";
 import type { Row } from "./row.ts";
 
 /** Starts a sandbox and runs its first command, with SandboxHost in this process. */
-async function kilnStart(context: BenchContext, spans: StartSpans[]): Promise<Measure> {
+async function kilnStart(context: BenchContext, spans: StartSpans[], processor: number[]): Promise<Measure> {
   const [host, bootable] = [await context.host(), await context.bootable()];
   return async () => {
     using trace = new StartTrace();
@@ -14,16 +15,18 @@ async function kilnStart(context: BenchContext, spans: StartSpans[]): Promise<Me
     const seen = trace.finish();
     if (stdout !== "hi\n") throw new Error(`the sandbox said ${JSON.stringify(stdout)}`);
     if (seen.spans) spans.push(seen.spans);
+    processor.push(await processorMs(sandbox.pid));
     return seen.ms;
   };
 }
 
-async function floorStart(context: BenchContext, spans: FloorSpans[]): Promise<Measure> {
+async function floorStart(context: BenchContext, spans: FloorSpans[], processor: number[]): Promise<Measure> {
   const floor = await context.floor();
   return async () => {
     const created = await floor.create();
-    await using _vm = created.vm;
+    await using vm = created.vm;
     spans.push(created.spans);
+    processor.push(await processorMs(vm.pid));
     return created.ms;
   };
 }
@@ -38,7 +41,11 @@ export const tti: Row = {
   async measure(context, runs) {
     const ofKiln: StartSpans[] = [];
     const ofFloor: FloorSpans[] = [];
-    const contestants = { kiln: await kilnStart(context, ofKiln), floor: await floorStart(context, ofFloor) };
+    const processor = { kiln: [] as number[], floor: [] as number[] };
+    const contestants = {
+      kiln: await kilnStart(context, ofKiln, processor.kiln),
+      floor: await floorStart(context, ofFloor, processor.floor),
+    };
     const { kiln, floor } = await interleave(contestants, runs, context.signal);
     return [
       {
@@ -59,6 +66,17 @@ export const tti: Row = {
             ? ["a step of Kiln's starts could not be seen: there is no breakdown for those runs"]
             : [],
       },
+      {
+        row: "tti-cpu",
+        title: "processor time of QEMU until the first echo is done, in the same runs",
+        unit: "ms",
+        series: [
+          { label: "kiln", values: counted(processor.kiln, runs) },
+          { label: "floor", values: counted(processor.floor, runs) },
+        ],
+        ratios: [["kiln", "floor"]],
+        notes: ["other work on the machine moves this far less than the row above"],
+      },
     ];
   },
 };
@@ -70,7 +88,7 @@ export const floor: Row = {
   async measure(context, runs) {
     const spans: FloorSpans[] = [];
     const { floor: values } = await interleave(
-      { floor: await floorStart(context, spans) },
+      { floor: await floorStart(context, spans, []) },
       runs,
       context.signal,
     );
