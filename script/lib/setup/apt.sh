@@ -1,5 +1,5 @@
 # Installs system packages, or says exactly how to. Debian and Ubuntu; elsewhere it names what is needed.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # setup_log: set by setup.sh
 
 # How this user may install packages: sets $privileged to the prefix for a privileged command and succeeds, or fails.
 # Asking for a password is left to sudo, and only where somebody can answer.
@@ -60,18 +60,17 @@ apt_update() {
 
 # Installs "$@" and shows how far it is; the whole of apt's output only where it fails.
 apt_install() {
-  apt_log=$(mktemp "${TMPDIR:-/tmp}/kiln-apt.XXXXXX") apt_started=$(date +%s)
+  apt_started=$(date +%s)
+  : >"$setup_log"
   {
     # shellcheck disable=SC2086 # privileged is words
     $privileged env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get install -y -q \
       --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold \
-      -o APT::Status-Fd=1 "$@" 2>>"$apt_log" </dev/null || echo "kiln:failed"
-  } | apt_progress "$apt_log" || {
-    tail -n 20 "$apt_log" | sed 's/^/  | /' >&2
-    rm -f "$apt_log"
+      -o APT::Status-Fd=1 "$@" 2>>"$setup_log" </dev/null || echo "kiln:failed"
+  } | apt_progress "$setup_log" || {
+    show_log
     return 1
   }
-  rm -f "$apt_log"
   say "packages installed: $(($(date +%s) - apt_started)) s"
 }
 

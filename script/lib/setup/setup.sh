@@ -23,6 +23,7 @@ setup() {
     say "another set-up is running; waiting for it"
     flock 9
   fi
+  setup_log=$runtime/setup.log # One set-up at a time writes it; kept where one failed.
   setup_packages "$1"
   find_node || bring_node
   # The checkout may be shared between users, each with a runtime folder of his own.
@@ -32,8 +33,9 @@ setup() {
     flock 8
   fi
   install_modules "$2"
-  exec 8>&- 9>&-
+  rm -f "$setup_log"
   record_node
+  exec 8>&- 9>&-
 }
 
 # One transaction for everything, bringing Node.js included.
@@ -51,6 +53,6 @@ setup_packages() {
 }
 
 record_node() {
-  printf '%s\n' "$node" >"$runtime/node.$$"
-  mv "$runtime/node.$$" "$runtime/node"
+  printf '%s\n' "$node" >"$runtime/node.part"
+  mv "$runtime/node.part" "$runtime/node"
 }
