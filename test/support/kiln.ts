@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
-const MAIN = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+export const CLI_MAIN = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 
 export interface CliResult {
   stdout: string;
@@ -19,7 +19,7 @@ export interface CliOptions {
 
 /** Starts the CLI as its own process group, as a shell would. */
 export function startKiln(args: readonly string[], { home, env = {} }: CliOptions): ChildProcess {
-  return spawn(process.execPath, [MAIN, ...args], {
+  return spawn(process.execPath, [CLI_MAIN, ...args], {
     env: { ...process.env, ...env, KILN_HOME: home },
     stdio: ["pipe", "pipe", "pipe"],
     detached: true,

@@ -2,6 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { KilnError } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
 import { writeFileAtomic } from "../os/atomic-file.ts";
 import { lastLines, runPodman, tryPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
@@ -44,7 +45,7 @@ export async function buildStrategy(
 ): Promise<BuildStrategy> {
   const podman = await podmanVersion(store, options.signal);
   const path = store.home.probe("podman");
-  const known = await readRecord(path);
+  const known = await readStrategy(store.home);
   if (known?.podman === podman) return withFlags(known);
 
   const containerfile = join(options.tmpdir, "Containerfile.probe");
@@ -91,9 +92,10 @@ function withFlags(record: BuildStrategyRecord): BuildStrategy {
   return { record, flags: STRATEGIES.find(({ name }) => name === record.strategy)?.flags ?? [] };
 }
 
-async function readRecord(path: string): Promise<BuildStrategyRecord | undefined> {
+/** What was found out about Podman here, if anything was yet. */
+export async function readStrategy(home: KilnHome): Promise<BuildStrategyRecord | undefined> {
   try {
-    return recordSchema.parse(JSON.parse(await readFile(path, "utf8")));
+    return recordSchema.parse(JSON.parse(await readFile(home.probe("podman"), "utf8")));
   } catch {
     return undefined; // Missing, or of another version of Kiln: probe again.
   }

@@ -45,19 +45,26 @@ export interface Kernel {
  * @throws KilnError `BUILD_FAILED`, `BASE_IMAGE_UNAVAILABLE`, `HOST_UNSUPPORTED`, `CANCELLED`.
  */
 export async function ensureKernel(home: KilnHome, options: BuildOptions = {}): Promise<Kernel> {
-  const sources = await hashFiles(SOURCES, ["."], () => false);
-  const found = await findKernel(home, sources);
+  const sources = await hashSources();
+  const found = await openKernel(home, sources);
   if (found) return found;
   await using _lock = await lockFile(home.lock("kernel"), options.signal);
   return (
-    (await findKernel(home, sources)) ??
+    (await openKernel(home, sources)) ??
     runStage(options.onProgress, "kernel", (update) => buildKernel(home, sources, options, update))
   );
 }
 
+/** The guest kernel if it has been built, without building anything. */
+export async function findKernel(home: KilnHome): Promise<Kernel | undefined> {
+  return openKernel(home, await hashSources());
+}
+
+const hashSources = () => hashFiles(SOURCES, ["."], () => false);
+
 const pointerPath = (home: KilnHome, sources: string) => `${home.artifact("kernel", sources)}.json`;
 
-async function findKernel(home: KilnHome, sources: string): Promise<Kernel | undefined> {
+async function openKernel(home: KilnHome, sources: string): Promise<Kernel | undefined> {
   try {
     const pointer = pointerSchema.parse(JSON.parse(await readFile(pointerPath(home, sources), "utf8")));
     const folder = home.artifact("kernel", pointer.key);
