@@ -66,6 +66,34 @@ for (const structured of [true, false]) {
   });
 }
 
+test("a flag that means nothing is refused, on every command", { timeout }, async () => {
+  await using it = await TestDisk.open(SIZE);
+  using client = await nbd.TestClient.connect(it.socketPath, "disk");
+  for (const command of [nbd.READ, nbd.WRITE, nbd.FLUSH, nbd.TRIM, nbd.WRITE_ZEROES]) {
+    const length = command === nbd.FLUSH ? 0 : 4096;
+    const data = command === nbd.WRITE ? Buffer.alloc(length) : undefined;
+    assert.equal(
+      (await client.request(command, 0, length, 1 << 9, data)).error,
+      EINVAL,
+      `command ${command}`,
+    );
+  }
+  assert.ok((await client.read(0, 4096)).data.equals(it.base.subarray(0, 4096)));
+});
+
+test("one client's long reads do not hold up another's short ones", { timeout }, async () => {
+  await using it = await TestDisk.open(SIZE);
+  using greedy = await nbd.TestClient.connect(it.socketPath, "disk");
+  using modest = await nbd.TestClient.connect(it.socketPath, "disk");
+  const long = Array.from({ length: 8 }, () => greedy.read(0, 32 * 1024 * 1024));
+  let first = 0;
+  void long[0]?.then(() => first++);
+  void long[7]?.then(() => first++);
+  assert.equal((await modest.read(0, 4096)).error, 0);
+  assert.equal(first, 0, "the short read was answered after the long ones");
+  for (const { error } of await Promise.all(long)) assert.equal(error, 0);
+});
+
 test("an unknown export is refused by name", { timeout }, async () => {
   await using it = await TestDisk.open(SIZE);
   await assert.rejects(nbd.TestClient.connect(it.socketPath, "nope"), /0x80000006 no such export/);

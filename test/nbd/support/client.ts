@@ -33,7 +33,8 @@ export class TestClient implements Disposable {
   readonly socket: Socket;
   readonly #structured: boolean;
   readonly #pending = new Map<bigint, Pending>();
-  #input = Buffer.alloc(0);
+  #chunks: Buffer[] = [];
+  #waiting = 0;
   #needed = 1;
   #wake: (() => void) | undefined;
   #gone: Error | undefined;
@@ -44,8 +45,9 @@ export class TestClient implements Disposable {
     this.#structured = structured;
     this.socket = connect(socketPath);
     this.socket.on("data", (bytes) => {
-      this.#input = this.#input.length === 0 ? bytes : Buffer.concat([this.#input, bytes]);
-      if (this.#input.length >= this.#needed) this.#wake?.();
+      this.#chunks.push(bytes);
+      this.#waiting += bytes.length;
+      if (this.#waiting >= this.#needed) this.#wake?.();
     });
     const gone = (error?: Error) => {
       this.#gone ??= error ?? new Error("the server has closed the connection");
@@ -174,7 +176,7 @@ export class TestClient implements Disposable {
   }
 
   async #take(length: number): Promise<Buffer> {
-    while (this.#input.length < length) {
+    while (this.#waiting < length) {
       if (this.#gone) throw this.#gone;
       this.#needed = length;
       await new Promise<void>((resolve) => {
@@ -182,9 +184,11 @@ export class TestClient implements Disposable {
       });
       this.#wake = undefined;
     }
-    const taken = this.#input.subarray(0, length);
-    this.#input = this.#input.subarray(length);
-    return taken;
+    const [first] = this.#chunks;
+    const input = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
+    this.#chunks = input.length > length ? [input.subarray(length)] : [];
+    this.#waiting -= length;
+    return input.subarray(0, length);
   }
 }
 

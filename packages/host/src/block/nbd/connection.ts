@@ -79,6 +79,7 @@ export class Connection {
     const pumped = this.#transmission?.pump();
     if (pumped === "close") this.#end();
     if (pumped === "hungry") this.#output.rest();
+    if (pumped === "again") setImmediate(() => this.#proceed());
     return pumped === "hungry";
   }
 

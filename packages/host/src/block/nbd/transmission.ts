@@ -22,11 +22,21 @@ const READ_PIECE = 128 * 1024;
 /** Replies are sent off when this much is gathered, so that the client works while the rest is made; in bytes. */
 const SEND_AT = 64 * 1024;
 
+/** Bytes read for one client before the others get their turn. */
+const TURN = 4 * 1024 * 1024;
+
+/** Every flag a request may carry; each is harmless where it has no meaning. */
+const KNOWN_FLAGS =
+  CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.DF | CommandFlag.REQ_ONE | CommandFlag.FAST_ZERO;
+
 /** Flushes one connection may have under way; then it is not read from until one is done. */
 const MAX_FLUSHES = 128;
 
-/** What `pump` came to: all input is used up, the output or a flush has to make progress first, or the client goes. */
-export type Pumped = "hungry" | "blocked" | "close";
+/**
+ * What `pump` came to: all input is used up; output or a flush has to make progress first; it is the others' turn; or
+ * the client goes.
+ */
+export type Pumped = "hungry" | "blocked" | "again" | "close";
 
 /**
  * The requests of one connection, answered in order, except that a flush overtakes nobody and holds up nobody.
@@ -83,9 +93,14 @@ export class Transmission {
   pump(): Pumped {
     const input = this.#input;
     const output = this.#output;
+    const turnEnd = this.#counters.bytesRead + TURN;
     for (;;) {
       if (output.used >= SEND_AT) output.flush();
       if (output.congested) return "blocked";
+      if (this.#counters.bytesRead > turnEnd) {
+        output.flush();
+        return "again";
+      }
       if (this.#readLeft > 0) {
         if (!this.#readOn()) return "close";
         continue;
@@ -125,34 +140,34 @@ export class Transmission {
     const length = bytes.readUInt32BE(at + 24);
     this.#offset = offset;
     const inside = offset + length <= this.#disk.sizeBytes;
+    const unknown = (flags & ~KNOWN_FLAGS) !== 0;
     switch (command) {
       case Command.READ:
-        if (!inside || length === 0 || length > MAX_PAYLOAD) this.#refuse(NbdError.EINVAL, true);
+        if (!inside || length === 0 || length > MAX_PAYLOAD || unknown) this.#refuse(NbdError.EINVAL, true);
         else this.#read(flags, length);
         return;
       case Command.WRITE:
         this.#writeFlags = flags;
         this.#writeLeft = length;
-        this.#writeError = !inside
-          ? NbdError.ENOSPC
-          : length === 0 || length > MAX_PAYLOAD
-            ? NbdError.EINVAL
-            : 0;
+        this.#writeError = 0;
+        if (!inside) this.#writeError = NbdError.ENOSPC;
+        else if (length === 0 || length > MAX_PAYLOAD || unknown) this.#writeError = NbdError.EINVAL;
         // Data of any announced length can be thrown away as it comes, so the stream stays in step.
         if (length === 0) this.#refuse(this.#writeError, false);
         return;
       case Command.FLUSH:
-        if (offset !== 0 || length !== 0) this.#refuse(NbdError.EINVAL, false);
+        if (offset !== 0 || length !== 0 || unknown) this.#refuse(NbdError.EINVAL, false);
         else this.#flush();
         return;
       case Command.TRIM:
       case Command.WRITE_ZEROES:
         if (!inside) this.#refuse(NbdError.ENOSPC, false);
-        else if (length === 0) this.#refuse(NbdError.EINVAL, false);
+        else if (length === 0 || unknown) this.#refuse(NbdError.EINVAL, false);
         else this.#zero(command, flags, length);
         return;
       case Command.BLOCK_STATUS:
-        if (!inside || length === 0 || !this.#blockStatus) this.#refuse(NbdError.EINVAL, this.#structured);
+        if (!inside || length === 0 || unknown || !this.#blockStatus)
+          this.#refuse(NbdError.EINVAL, this.#structured);
         else this.#status(flags, length);
         return;
       case Command.DISCONNECT:

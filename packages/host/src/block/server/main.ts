@@ -3,6 +3,7 @@
  * to stop. It keeps nothing in memory that an acknowledged write needs, so it may be killed at any time.
  */
 import { unlink } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../errors.ts";
@@ -11,6 +12,9 @@ import { Connection } from "../nbd/connection.ts";
 import { listenPrivately } from "../socket-path.ts";
 import { serveControl } from "./control.ts";
 import { Disks } from "./disks.ts";
+
+/** When the start's code is through and a first guest has its disk. */
+const COMPILE_CACHE_DELAY_MS = 2_000;
 
 /** Clients of all disks together, at most. */
 const MAX_CONNECTIONS = 4096;
@@ -42,6 +46,8 @@ async function main(): Promise<void> {
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
   process.stdout.write("ready\n");
+  // The server mostly ends by a signal, and Node would never get to keep what it has compiled for the next one.
+  setTimeout(() => flushCompileCache(), COMPILE_CACHE_DELAY_MS).unref();
 }
 
 main().catch((error: unknown) => {
