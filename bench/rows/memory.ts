@@ -33,12 +33,12 @@ export const memory: Row = {
       const after = await privateMib(block.pid);
       servers.push(after);
       shares.push(after - before);
-      return privateMib(sandbox.pid);
+      return await privateMib(sandbox.pid); // Before the sandbox goes.
     };
     const ofFloor = async () => {
       const created = await floor.create();
       await using vm = created.vm;
-      return privateMib(vm.pid);
+      return await privateMib(vm.pid);
     };
     const values = await interleave({ "kiln QEMU": kiln, "floor QEMU": ofFloor }, runs, context.signal);
     const { memoryMib } = bootable.snapshot.manifest.subject;
