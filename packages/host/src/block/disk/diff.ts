@@ -64,10 +64,21 @@ export class Diff {
     const header: DiffHeader = { sizeBytes, identity: newIdentity(), parent, sealed: false };
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const unfinished = join(directory, `${MAP_FILE}.new`);
-    createFile(join(directory, DATA_FILE), sizeBytes, undefined);
-    createFile(unfinished, HEADER_SIZE + BlockMap.byteLength(sizeBytes), encodeHeader(header));
+    const mapLength = BlockMap.byteLength(sizeBytes);
+    using opened = new DisposableStack();
+    const dataFd = createFile(join(directory, DATA_FILE), sizeBytes, opened);
+    const mapFd = createFile(unfinished, HEADER_SIZE + mapLength, opened);
+    writeWhole(mapFd, encodeHeader(header), 0, HEADER_SIZE, 0);
     renameSync(unfinished, join(directory, MAP_FILE));
-    return Diff.open(directory, "writable");
+    opened.move();
+    // Zeros that nobody has read yet take no memory, so a map costs what the disk's writes touch of it.
+    return new Diff(
+      directory,
+      header,
+      new BlockMap(mapFd, HEADER_SIZE, new Uint8Array(mapLength)),
+      dataFd,
+      mapFd,
+    );
   }
 
   /** Whether `directory` holds a diff. What a crash left half-made is none: nothing was ever written to it. */
@@ -118,14 +129,11 @@ function openFile(path: string, mode: "layer" | "writable", opened: DisposableSt
 }
 
 /** Replaces what a crash left behind. */
-function createFile(path: string, length: number, head: Buffer | undefined): void {
-  const fd = openSync(path, "w", 0o600);
-  try {
-    ftruncateSync(fd, length);
-    if (head !== undefined) writeWhole(fd, head, 0, head.length, 0);
-  } finally {
-    closeSync(fd);
-  }
+function createFile(path: string, length: number, opened: DisposableStack): number {
+  const fd = openSync(path, "w+", 0o600);
+  opened.defer(() => closeSync(fd));
+  ftruncateSync(fd, length);
+  return fd;
 }
 
 /** Up to `length` bytes from `position`: fewer when the file ends before. */
