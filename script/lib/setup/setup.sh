@@ -49,7 +49,10 @@ setup_packages() {
   find_node || lacking=$(printf '%s\n%s' "$lacking" "$(node_packages)")
   lacking=$(printf '%s\n' "$lacking" | sed '/^$/d')
   [ -z "$lacking" ] || install_packages "$lacking"
-  [ "$1" = cli ] || grant_user_ids
+  if [ "$1" != cli ]; then
+    grant_user_ids
+    : >"$runtime/machine"
+  fi
 }
 
 record_node() {
