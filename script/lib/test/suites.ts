@@ -53,7 +53,7 @@ async function lintCommands(root: string): Promise<string[][]> {
   const shell = await find(root, ["bin/*", ".ci/*", "script/*", "script/lib/*", "script/lib/**/*.sh"]);
   const scripts = shell.filter((file) => !/[.](ts|mjs)$/.test(file));
   return [
-    ["biome", "ci", "--error-on-warnings", "."],
+    ["biome", "ci", "--error-on-warnings", `--colors=${process.stdout.isTTY ? "force" : "off"}`, "."],
     ["depcruise", "--config", ".dependency-cruiser.js", "--output-type", "err", "packages"],
     ["shellcheck", "--external-sources", ...scripts],
   ];
