@@ -29,7 +29,7 @@ export async function spawnServer(
   const logPath = join(directory, "server.log");
   const words = [main, directory];
   const [command, args] = detached ? [process.execPath, words] : diesWithOwner(process.execPath, words);
-  await using log = await open(logPath, "w", 0o600);
+  await using log = await open(logPath, "a", 0o600);
   // A session of its own in both cases: Ctrl-C is for the owner, whose guests still need their disks while they stop.
   const child = spawn(command, args, { stdio: ["ignore", "pipe", log.fd], detached: true });
   const exited = new Promise<void>((resolve) => {

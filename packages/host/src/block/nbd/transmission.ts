@@ -1,6 +1,7 @@
 import { BLOCK_SIZE } from "../disk/geometry.ts";
 import { toNbdError } from "./error-number.ts";
 import type { Export } from "./export.ts";
+import { Flushes } from "./flushes.ts";
 import type { Input } from "./input.ts";
 import type { Output } from "./output.ts";
 import {
@@ -29,9 +30,6 @@ const TURN = 4 * 1024 * 1024;
 const KNOWN_FLAGS =
   CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.DF | CommandFlag.REQ_ONE | CommandFlag.FAST_ZERO;
 
-/** Flushes one connection may have under way; then it is not read from until one is done. */
-const MAX_FLUSHES = 128;
-
 /**
  * What `pump` came to: all input is used up; output or a flush has to make progress first; it is the others' turn; or
  * the client goes.
@@ -53,8 +51,7 @@ export class Transmission {
   readonly #output: Output;
   readonly #structured: boolean;
   readonly #blockStatus: boolean;
-  /** Called when a flush is done and `pump` has something to do again. */
-  readonly #onFlushed: () => void;
+  readonly #flushes: Flushes;
 
   /** The request being worked on, as far as it outlives one turn of the loop. */
   #cookieHigh = 0;
@@ -68,11 +65,9 @@ export class Transmission {
   /** First failure of the write being taken in; the rest of its data is thrown away. */
   #writeError = 0;
 
-  #flushes = 0;
-  /** Answers of flushes that are done, waiting for the end of a long read: cookie high, cookie low, error. */
-  readonly #flushed: number[] = [];
   #closing = false;
 
+  /** `onFlushed` is called when a flush is done and `pump` has something to do again. */
   constructor(
     chosen: Export,
     input: Input,
@@ -86,7 +81,7 @@ export class Transmission {
     this.#output = output;
     this.#structured = negotiated.structured;
     this.#blockStatus = negotiated.blockStatus;
-    this.#onFlushed = onFlushed;
+    this.#flushes = new Flushes(chosen.disk, onFlushed);
   }
 
   /** Goes as far as input and output allow. Nothing throws: what fails is answered. */
@@ -105,17 +100,17 @@ export class Transmission {
         if (!this.#readOn()) return "close";
         continue;
       }
-      if (this.#flushed.length > 0) this.#answerFlushes();
+      this.#flushes.answer(output, this.#counters);
       if (this.#closing) {
         output.flush();
-        return this.#flushes > 0 ? "blocked" : "close";
+        return this.#flushes.idle ? "close" : "blocked";
       }
       if (this.#writeLeft > 0) {
         if (!this.#writeOn()) break;
         continue;
       }
       if (input.end - input.start < REQUEST_SIZE) break;
-      if (this.#flushes >= MAX_FLUSHES) {
+      if (this.#flushes.full) {
         output.flush();
         return "blocked";
       }
@@ -157,7 +152,7 @@ export class Transmission {
         return;
       case Command.FLUSH:
         if (offset !== 0 || length !== 0 || unknown) this.#refuse(NbdError.EINVAL, false);
-        else this.#flush();
+        else this.#flushes.start(this.#cookieHigh, this.#cookieLow);
         return;
       case Command.TRIM:
       case Command.WRITE_ZEROES:
@@ -285,36 +280,11 @@ export class Transmission {
   /** Says that a change is done: at once, or with FUA when it is on stable storage. */
   #acknowledge(flags: number): void {
     if ((flags & CommandFlag.FUA) !== 0) {
-      this.#flush();
+      this.#flushes.start(this.#cookieHigh, this.#cookieLow);
       return;
     }
     const at = this.#output.claim(SIMPLE_REPLY_SIZE);
     putSimpleReply(this.#output.bytes, at, 0, this.#cookieHigh, this.#cookieLow);
-  }
-
-  #flush(): void {
-    const high = this.#cookieHigh;
-    const low = this.#cookieLow;
-    this.#flushes++;
-    const done = (error: number) => {
-      this.#flushes--;
-      this.#flushed.push(high, low, error);
-      this.#onFlushed();
-    };
-    this.#disk.flush().then(
-      () => done(0),
-      (error: unknown) => done(toNbdError(error)),
-    );
-  }
-
-  #answerFlushes(): void {
-    for (let index = 0; index < this.#flushed.length; index += 3) {
-      const error = this.#flushed[index + 2] ?? 0;
-      if (error !== 0) this.#counters.errors++;
-      const at = this.#output.claim(SIMPLE_REPLY_SIZE);
-      putSimpleReply(this.#output.bytes, at, error, this.#flushed[index] ?? 0, this.#flushed[index + 1] ?? 0);
-    }
-    this.#flushed.length = 0;
   }
 
   /** Answers the current request with an error; after structured replies were agreed on, a read's has to be a chunk. */
