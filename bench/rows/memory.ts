@@ -4,15 +4,23 @@ import { Sandbox } from "../../packages/host/src/sandbox/sandbox.ts";
 import { interleave } from "../measure/interleave.ts";
 import type { Row } from "./row.ts";
 
-/** MiB of memory that `pid` shares with nobody: what would be free again if it ended. */
-async function privateMib(pid: number): Promise<number> {
+interface PrivateMemory {
+  /** MiB that nobody shares: Private_Clean and Private_Dirty. */
+  all: number;
+  /** MiB of them that were written to: Private_Dirty. */
+  written: number;
+}
+
+/** The memory of `pid` that is its alone just now. */
+async function privateMemory(pid: number): Promise<PrivateMemory> {
   const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "utf8");
-  const kib = (field: string) => {
+  const mib = (field: string) => {
     const value = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(rollup)?.[1];
     if (value === undefined) throw new Error(`/proc/${pid}/smaps_rollup has no ${field}`);
-    return Number(value);
+    return Number(value) / 1024;
   };
-  return (kib("Private_Clean") + kib("Private_Dirty")) / 1024;
+  const written = mib("Private_Dirty");
+  return { all: mib("Private_Clean") + written, written };
 }
 
 export const memory: Row = {
@@ -26,19 +34,24 @@ export const memory: Row = {
     const directory = join(await context.folder(), "m");
     const servers: number[] = [];
     const shares: number[] = [];
+    const written = { kiln: [] as number[], floor: [] as number[] };
     const kiln = async () => {
-      const before = await privateMib(block.pid);
+      const before = (await privateMemory(block.pid)).all;
       await using sandbox = await Sandbox.start(bootable, block, directory, context.signal);
       await sandbox.agent.run({ argv: ["echo", "hi"] });
-      const after = await privateMib(block.pid);
+      const after = (await privateMemory(block.pid)).all;
       servers.push(after);
       shares.push(after - before);
-      return await privateMib(sandbox.pid); // Before the sandbox goes.
+      const found = await privateMemory(sandbox.pid);
+      written.kiln.push(found.written);
+      return found.all;
     };
     const ofFloor = async () => {
       const created = await floor.create();
       await using vm = created.vm;
-      return await privateMib(vm.pid);
+      const found = await privateMemory(vm.pid);
+      written.floor.push(found.written);
+      return found.all;
     };
     const values = await interleave({ "kiln QEMU": kiln, "floor QEMU": ofFloor }, runs, context.signal);
     const { memoryMib } = bootable.snapshot.manifest.subject;
@@ -49,9 +62,11 @@ export const memory: Row = {
         unit: "MiB",
         series: [
           { label: "kiln QEMU", values: values["kiln QEMU"] },
+          { label: "kiln QEMU, written to", values: written.kiln.slice(-runs) },
           { label: "kiln block server, whole", values: servers.slice(-runs) },
           { label: "kiln block server, by this VM", values: shares.slice(-runs) },
           { label: "floor QEMU", values: values["floor QEMU"] },
+          { label: "floor QEMU, written to", values: written.floor.slice(-runs) },
         ],
         ratios: [["kiln QEMU", "floor QEMU"]],
         notes: [

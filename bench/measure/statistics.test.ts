@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { median, pairedRatio, quantile, summarize } from "../../bench/measure/statistics.ts";
+import { median, pairedRatio, quantile, summarize } from "./statistics.ts";
 
 test("the median is the middle value, or the mean of the two in the middle", () => {
   assert.equal(median([3, 1, 2]), 2);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { interleave } from "../../bench/measure/interleave.ts";
+import { interleave } from "./interleave.ts";
 
 test("contestants take turns, the order turns round, the first round is not counted", async () => {
   const order: string[] = [];
