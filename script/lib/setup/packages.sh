@@ -9,8 +9,10 @@ missing_packages() {
   have podman || echo "podman|builds the template images, the kernel and the guest agent"
   have qemu-system-x86_64 || echo "qemu-system-x86|runs the microVMs"
   { have flock && have setpriv; } || echo "util-linux|locks, and processes that end with their owner"
-  if ! have mmdebstrap && [ ! -e "$runtime/registry-in-reach" ]; then
-    echo "mmdebstrap|makes the Debian base image: no container registry is in reach"
+  if [ ! -e "$runtime/registry-in-reach" ]; then
+    have mmdebstrap || echo "mmdebstrap|makes the Debian base image: no container registry is in reach"
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ||
+      echo "debian-archive-keyring|checks what the Debian base image is made of"
   fi
   if [ "$(id -u)" != 0 ]; then
     { have newuidmap && have newgidmap; } || echo "uidmap|gives rootless Podman its range of user ids"

@@ -42,6 +42,7 @@ setup() {
 setup_packages() {
   lacking=
   if [ "$1" != cli ]; then
+    # Needs no answer where the packages are there anyway.
     if ! have mmdebstrap && reaches registry-1.docker.io; then : >"$runtime/registry-in-reach"; fi
     lacking=$(missing_packages)
   fi
