@@ -29,7 +29,10 @@ function plainProgress(): OnProgress {
     if (status === "start") process.stderr.write(`kiln: ${stage} …\n`);
     else if (status === "done") process.stderr.write(`kiln: ${stage}: done in ${seconds(ms)}\n`);
     else if (status === "failed") process.stderr.write(`kiln: ${stage}: failed after ${seconds(ms)}\n`);
-    else if (event.message !== undefined && now - (lastAt.get(stage) ?? -LINE_INTERVAL_MS) >= LINE_INTERVAL_MS) {
+    else if (
+      event.message !== undefined &&
+      now - (lastAt.get(stage) ?? -LINE_INTERVAL_MS) >= LINE_INTERVAL_MS
+    ) {
       lastAt.set(stage, now);
       process.stderr.write(`kiln: ${stage}: ${describe(event)}\n`);
     }

@@ -6,8 +6,7 @@ import { lockFile } from "../os/file-lock.ts";
 import { runStage } from "../progress.ts";
 import { BASE_IMAGE } from "./artifact-base.ts";
 import { hashFiles, listFiles, publishFolder } from "./artifact-cache.ts";
-import { type BuildOptions, openBuildSession } from "./build-session.ts";
-import { buildContainer } from "./container-build.ts";
+import type { BuildOptions } from "./build-session.ts";
 
 /** The checkout: the agent's sources are in `agent/` and `proto/`. */
 const PROJECT = join(import.meta.dirname, "../../../..");
@@ -49,6 +48,11 @@ async function buildAgent(
   options: BuildOptions,
   onUpdate: (message: string, fraction?: number) => void,
 ): Promise<void> {
+  // Loaded when there is something to build; most runs find everything built and start sooner without it.
+  const [{ openBuildSession }, { buildContainer }] = await Promise.all([
+    import("./build-session.ts"),
+    import("./container-build.ts"),
+  ]);
   await using session = await openBuildSession(home, BASE_IMAGE, options);
   const context = join(session.scratch, "context");
   for (const file of await listFiles(PROJECT, SOURCES, isOutput)) {

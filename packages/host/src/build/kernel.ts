@@ -8,8 +8,7 @@ import { runStage } from "../progress.ts";
 import { canonicalHash } from "../template/spec-hash.ts";
 import { BASE_IMAGE } from "./artifact-base.ts";
 import { hashFiles, publishFolder } from "./artifact-cache.ts";
-import { type BuildOptions, openBuildSession } from "./build-session.ts";
-import { buildContainer } from "./container-build.ts";
+import type { BuildOptions } from "./build-session.ts";
 
 const SOURCES = join(import.meta.dirname, "kernel");
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
@@ -92,6 +91,11 @@ async function buildKernel(
   options: BuildOptions,
   onUpdate: (message: string, fraction?: number) => void,
 ): Promise<Kernel> {
+  // Loaded when there is something to build; most runs find everything built and start sooner without it.
+  const [{ openBuildSession }, { buildContainer }] = await Promise.all([
+    import("./build-session.ts"),
+    import("./container-build.ts"),
+  ]);
   await using session = await openBuildSession(home, BASE_IMAGE, options);
   const output = join(session.scratch, "artifact");
   await mkdir(output);

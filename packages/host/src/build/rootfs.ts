@@ -6,7 +6,7 @@ import type { TemplateSpec } from "../template/spec.ts";
 import { canonicalHash, rootfsHash } from "../template/spec-hash.ts";
 import { agentKey } from "./agent.ts";
 import type { BuildOptions } from "./build-session.ts";
-import { buildRootfs, type RootfsJob } from "./rootfs-build.ts";
+import type { RootfsJob } from "./rootfs-build.ts";
 import { ROOTFS_FILE, type RootfsRecord, readRootfsRecord } from "./rootfs-record.ts";
 
 /** Changes when the image writer or what Kiln adds to an image changes: every rootfs is then built anew. */
@@ -53,6 +53,8 @@ export async function ensureRootfs(
   await using _lock = await lockFile(home.lock(`rootfs-${job.key.slice(0, 16)}`), options.signal);
   const made = await openRootfs(job);
   if (made) return made;
+  // Loaded when there is something to build; most runs find everything built and start sooner without it.
+  const { buildRootfs } = await import("./rootfs-build.ts");
   await buildRootfs(job);
   const built = await openRootfs(job);
   if (!built) throw new KilnError("INTERNAL", `the rootfs ${job.key} cannot be read back`);

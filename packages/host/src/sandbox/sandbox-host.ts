@@ -1,8 +1,9 @@
 import { mkdir } from "node:fs/promises";
 import { BlockServer } from "../block/block-server.ts";
 import { ensureAgent } from "../build/agent.ts";
-import { ensureKernel } from "../build/kernel.ts";
-import { ensureRootfs } from "../build/rootfs.ts";
+import { ensureKernel, type Kernel } from "../build/kernel.ts";
+import { ensureRootfs, type Rootfs } from "../build/rootfs.ts";
+import { together } from "../build/together.ts";
 import type { KilnHome } from "../home.ts";
 import { openOwnedFolder, sweepOwnedFolders } from "../os/owned-folder.ts";
 import type { OnProgress } from "../progress.ts";
@@ -63,10 +64,11 @@ export class SandboxHost implements AsyncDisposable {
     const { onProgress, signal } = options;
     const spec = await resolveTemplate(this.#home, template);
     const report = { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
-    const [kernel, rootfs] = await Promise.all([
-      ensureKernel(this.#home, report),
-      ensureRootfs(this.#home, spec, report),
-    ]);
+    const [kernel, rootfs] = await together<Kernel, Rootfs>(
+      signal,
+      (cancelled) => ensureKernel(this.#home, { ...report, signal: cancelled }),
+      (cancelled) => ensureRootfs(this.#home, spec, { ...report, signal: cancelled }),
+    );
     const guestAgent = async () => (await ensureAgent(this.#home, report)).path;
     const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, guestAgent, signal));
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };

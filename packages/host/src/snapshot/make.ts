@@ -1,11 +1,11 @@
-import { mkdir, mkdtemp, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { BlockServer } from "../block/block-server.ts";
+import { publishFolder } from "../build/artifact-cache.ts";
 import { KilnError } from "../errors.ts";
 import { GuestAgent } from "../guest/agent.ts";
 import { makeIdentity } from "../guest/identity.ts";
 import type { KilnHome } from "../home.ts";
-import { syncDirectory, writeFileAtomic } from "../os/atomic-file.ts";
 import { lockFile } from "../os/file-lock.ts";
 import { type OwnedFolder, openOwnedFolder } from "../os/owned-folder.ts";
 import { type OnProgress, runStage } from "../progress.ts";
@@ -54,7 +54,7 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
     if (made) return made;
     await using scratch = await openOwnedFolder(context.home.tmp);
     await make(context, request, scratch, update);
-    await publish(scratch.path, context.home.snapshot(key));
+    await publishFolder(scratch.path, context.home.snapshot(key));
     const snapshot = await findSnapshot(context.home, request.subject);
     if (!snapshot) throw new KilnError("INTERNAL", `the snapshot just made is not valid: ${key}`);
     return snapshot;
@@ -103,9 +103,7 @@ async function make(
     await vm.stop();
     await disk.seal();
     sealed = true;
-    await syncFile(files.memory);
-    await syncFile(files.state);
-    await writeFileAtomic(manifest, encodeManifest(subject, FIRST_GENERATION, bootMs));
+    await writeFile(manifest, encodeManifest(subject, FIRST_GENERATION, bootMs));
   } finally {
     if (!sealed) await disk.remove({ deleteDiff: true });
     await rm(folder, { recursive: true, force: true });
@@ -131,17 +129,4 @@ async function bootOrExplain(vm: Vm, directory: string, handshake: Promise<unkno
       details: { console: consoleTail },
     });
   }
-}
-
-async function syncFile(path: string): Promise<void> {
-  await using file = await open(path, "r+");
-  await file.sync();
-}
-
-/** Moves the finished folder to its place: the name appears last, and only with everything in it. */
-async function publish(from: string, to: string): Promise<void> {
-  await rm(to, { recursive: true, force: true }); // A damaged one, or it would have been found.
-  await mkdir(dirname(to), { recursive: true });
-  await rename(from, to);
-  await syncDirectory(dirname(to));
 }
