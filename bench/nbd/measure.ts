@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { randomFillSync } from "node:crypto";
 import { open } from "node:fs/promises";
+import { availableParallelism, cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { interleave } from "../measure/interleave.ts";
 import { median } from "../measure/statistics.ts";
@@ -75,7 +76,9 @@ async function measurePattern(
       },
     ]),
   );
+  const idleBefore = cpuTimes();
   const values = await interleave(measures, runs, signal);
+  const [load = 0] = loadavg();
   const peers = contestants.filter(({ name }) => name !== "kiln");
   const used = [...cpu].map(([name, figures]) => `${name} ${Math.round(median(figures.slice(1)))}`);
   return {
@@ -86,9 +89,29 @@ async function measurePattern(
     ratios: peers.map(({ name }) => ["kiln", name] as const),
     notes: [
       "more is better",
+      `load ${load.toFixed(1)} on ${availableParallelism()} processors, idle ${idleShare(idleBefore)} % of the time; where others compete for them, a server with more threads gets a larger share`,
       `processor time of the server, median ms for each GiB: ${used.join(", ")} (other work on the machine moves it less than the rates)`,
     ],
   };
+}
+
+interface CpuTimes {
+  idle: number;
+  all: number;
+}
+
+function cpuTimes(): CpuTimes {
+  const times = { idle: 0, all: 0 };
+  for (const { times: core } of cpus()) {
+    times.idle += core.idle;
+    times.all += core.user + core.nice + core.sys + core.irq + core.idle;
+  }
+  return times;
+}
+
+function idleShare(before: CpuTimes): number {
+  const now = cpuTimes();
+  return Math.round((100 * (now.idle - before.idle)) / (now.all - before.all));
 }
 
 async function writeRandomImage(path: string): Promise<void> {
