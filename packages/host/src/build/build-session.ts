@@ -6,6 +6,7 @@ import type { OnProgress } from "../progress.ts";
 import { ensureBaseImage } from "./base-image.ts";
 import { buildStrategy } from "./build-strategy.ts";
 import { type PodmanStore, podmanStore } from "./podman-store.ts";
+import { withStorageDriver } from "./storage-driver.ts";
 import { sweepStore, useStore } from "./store-sweep.ts";
 
 export interface BuildOptions {
@@ -31,7 +32,7 @@ export async function openBuildSession(
   baseImage: string,
   { onProgress, signal }: BuildOptions,
 ): Promise<BuildSession> {
-  const store = podmanStore(home);
+  const store = await withStorageDriver(podmanStore(home), signal);
   await sweepScratch(home);
   await sweepStore(store);
   await using stack = new AsyncDisposableStack();

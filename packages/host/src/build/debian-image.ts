@@ -2,8 +2,9 @@ import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { KilnError } from "../errors.ts";
-import { lastLine, runPodman, tryContained } from "./podman.ts";
+import { isRoot, lastLine, runPodman, tryContained, tryPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
+import { openWorkFolder } from "./store-sweep.ts";
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const LIMIT_MS = 20 * 60_000;
@@ -63,37 +64,40 @@ export async function makeDebianImage(
       "apt-get install debian-archive-keyring mmdebstrap",
     );
   });
-  const archive = join(tmpdir, "debian.tar");
-  const packages = join(tmpdir, "debian-packages");
-  const made = await tryContained(
-    "mmdebstrap",
-    [
-      "--variant=minbase",
-      "--components=main",
-      `--keyring=${KEYRING}`,
-      // No waiting for the disk after each file: what a crash spoils is never imported.
-      "--dpkgopt=force-unsafe-io",
-      // What the official slim image leaves out, except copyright files.
-      "--dpkgopt=path-exclude=/usr/share/doc/*",
-      "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-      "--dpkgopt=path-exclude=/usr/share/man/*",
-      "--dpkgopt=path-exclude=/usr/share/info/*",
-      "--dpkgopt=path-exclude=/usr/share/locale/*",
-      `--customize-hook=copy-in ${quote(APT_SETTINGS)} /etc/apt/apt.conf.d/`,
-      // mmdebstrap copies these from the host.
-      '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
-      `--customize-hook=dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat='\${Package} \${Version}\\n' > ${quote(packages)}`,
-      suite,
-      archive,
-    ],
-    {
-      ...(signal ? { signal } : {}),
-      tmpdir,
-      env: { SOURCE_DATE_EPOCH },
-      timeoutMs: LIMIT_MS,
-      onLine: (line) => update(line.slice(0, 200)),
-    },
-  );
+  await using work = await openWorkFolder(store);
+  const archive = join(work.path, "debian.tar");
+  const packages = join(work.path, "packages");
+  const words = [
+    "--variant=minbase",
+    "--components=main",
+    `--keyring=${KEYRING}`,
+    // No waiting for the disk after each file: what a crash spoils is never imported.
+    "--dpkgopt=force-unsafe-io",
+    // What the official slim image leaves out, except copyright files.
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/info/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    `--customize-hook=copy-in ${quote(APT_SETTINGS)} /etc/apt/apt.conf.d/`,
+    // mmdebstrap copies these from the host.
+    '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
+    `--customize-hook=dpkg-query --admindir="$1/var/lib/dpkg" --show --showformat='\${Package} \${Version}\\n' > ${quote(packages)}`,
+    suite,
+    archive,
+  ];
+  const limits = {
+    ...(signal ? { signal } : {}),
+    tmpdir: work.path,
+    env: { SOURCE_DATE_EPOCH },
+    timeoutMs: LIMIT_MS,
+    onLine: (line: string) => update(line.slice(0, 200)),
+  };
+  // Without root it needs a user namespace. It could make one itself, in which it could not enter KILN_HOME; in
+  // podman's the user is root, and the files' owners come out right.
+  const made = isRoot
+    ? await tryContained("mmdebstrap", words, limits)
+    : await tryPodman(store, ["unshare", "mmdebstrap", "--mode=root", ...words], limits);
   if (made.exitCode !== 0) {
     throw unavailable(
       made.timedOut ? "it took too long" : lastLine(made.stderr),

@@ -1,9 +1,8 @@
-import { mkdir } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { execa, type Options } from "execa";
 import { KilnError } from "../errors.ts";
 import { diesWithOwner } from "../os/owned-process.ts";
-import type { PodmanStore } from "./podman-store.ts";
+import { makeStoreFolders, type PodmanStore } from "./podman-store.ts";
 import { type LineSink, splitLines } from "./split-lines.ts";
 
 export interface PodmanOptions {
@@ -28,7 +27,7 @@ export interface PodmanResult {
 
 /** Captured output beyond this many characters is dropped: an image's inspection is far smaller. */
 const MAX_CAPTURED = 4 * 1024 * 1024;
-const isRoot = process.getuid?.() === 0;
+export const isRoot = process.getuid?.() === 0;
 
 /**
  * The words that run `command` so that it and everything it starts end with this process, kill -9 included.
@@ -50,7 +49,10 @@ export function contained(command: string, args: readonly string[]): [string, st
     : diesWithOwner(command, args);
 }
 
-const storeFlags = ({ root, runroot }: PodmanStore) => ["--root", root, "--runroot", runroot];
+const storeFlags = ({ root, runroot, driver }: PodmanStore) => [
+  ...["--root", root, "--runroot", runroot],
+  ...(driver ? ["--storage-driver", driver] : []),
+];
 
 /**
  * Runs podman on Kiln's own storage and waits for it; a non-zero exit is a result, not an error.
@@ -62,8 +64,8 @@ export async function tryPodman(
   args: readonly string[],
   options: PodmanOptions = {},
 ): Promise<PodmanResult> {
-  await mkdir(store.runroot, { recursive: true, mode: 0o700 });
-  return tryContained("podman", [...storeFlags(store), ...args], options);
+  await makeStoreFolders(store);
+  return tryContained("podman", [...storeFlags(store), ...args], withRuntimeDir(store, options));
 }
 
 /** As {@link tryPodman}, but a non-zero exit is an `INTERNAL` error: for commands that have no reason to fail. */
@@ -129,6 +131,14 @@ export function streamPodman(
     }
   });
   return { stdout: child.stdout, done };
+}
+
+/**
+ * Without root, podman keeps one process that holds the user namespace, and names it in XDG_RUNTIME_DIR. Kiln gives it
+ * a folder of its own, so that it can end that process without ending the one of the user's own containers.
+ */
+function withRuntimeDir({ runroot }: PodmanStore, options: PodmanOptions): PodmanOptions {
+  return isRoot ? options : { ...options, env: { XDG_RUNTIME_DIR: runroot, ...options.env } };
 }
 
 /** What is common to every child: no waiting on a cancelled one, no inherited terminal. */

@@ -1,23 +1,75 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { systemErrorCode } from "../errors.ts";
 import { lockFile, tryLockFile } from "../os/file-lock.ts";
-import { runPodman } from "./podman.ts";
-import type { PodmanStore } from "./podman-store.ts";
+import { isRoot, runPodman, tryPodman } from "./podman.ts";
+import { makeStoreFolders, type PodmanStore } from "./podman-store.ts";
+
+/** Where the process that holds podman's user namespace is named, below XDG_RUNTIME_DIR. */
+const PAUSE_PID = "libpod/tmp/pause.pid";
 
 /** Holds off the removal of leftovers while a build runs; many builds hold it at once. */
 export async function useStore(store: PodmanStore, signal?: AbortSignal): Promise<AsyncDisposable> {
-  await mkdir(store.root, { recursive: true, mode: 0o700 });
   return lockFile(store.home.lock("containers"), signal, { shared: true });
 }
 
 /**
- * Removes the working containers of builds that were killed. Does nothing while another build runs: its containers
- * look the same, and the next sweep comes with the next build.
+ * Removes what builds that were killed have left: working containers, files of other users' ids, and, without root,
+ * the process that holds podman's user namespace. Does nothing while another build runs: its things look the same,
+ * and the next sweep comes with its end.
  */
 export async function sweepStore(store: PodmanStore): Promise<void> {
-  await mkdir(store.root, { recursive: true, mode: 0o700 });
+  await makeStoreFolders(store);
   await using lock = await tryLockFile(store.home.lock("containers"));
   if (lock === undefined) return;
-  const { stdout } = await runPodman(store, ["ps", "--all", "--external", "--quiet", "--no-trunc"]);
-  const ids = stdout.split("\n").filter((line) => /^[0-9a-f]{64}$/.test(line));
+  const ids = await listContainers(store);
   if (ids.length > 0) await runPodman(store, ["rm", "--force", ...ids]);
+  await removeTree(store, workFolder(store));
+  if (!isRoot) await endPause(store);
+}
+
+/** A folder for files whose owners are other users than this process's; one at a time, gone at the end. */
+export async function openWorkFolder(store: PodmanStore): Promise<{ path: string } & AsyncDisposable> {
+  const path = workFolder(store);
+  await removeTree(store, path);
+  await mkdir(path, { mode: 0o700 });
+  return { path, [Symbol.asyncDispose]: () => removeTree(store, path) };
+}
+
+const workFolder = ({ root }: PodmanStore) => join(root, "work");
+
+async function listContainers(store: PodmanStore): Promise<string[]> {
+  const list = ["ps", "--all", "--external", "--quiet", "--no-trunc"];
+  let result = await tryPodman(store, list);
+  if (result.exitCode !== 0 && result.stderr.includes("database")) {
+    // Podman's database has absolute paths and refuses a KILN_HOME that was moved; images are not in it.
+    await removeTree(store, join(store.root, "libpod"));
+    result = await runPodman(store, list);
+  }
+  return result.stdout.split("\n").filter((line) => /^[0-9a-f]{64}$/.test(line));
+}
+
+/** Removes a folder that may hold files of the subordinate ids of this user. */
+async function removeTree(store: PodmanStore, path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    if (isRoot || !["EACCES", "EPERM"].includes(systemErrorCode(error) ?? "")) throw error;
+    await runPodman(store, ["unshare", "rm", "-rf", path]);
+  }
+}
+
+async function endPause({ runroot }: PodmanStore): Promise<void> {
+  const path = join(runroot, PAUSE_PID);
+  const pid = Number(await readFile(path, "utf8").catch(() => ""));
+  if (!Number.isSafeInteger(pid) || pid <= 1) return;
+  // The pid may belong to something else by now: podman's process says what it is.
+  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  if (!/^(?:\S*\/)?(?:podman|catatonit)\b/.test(command)) return;
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (systemErrorCode(error) !== "ESRCH" && systemErrorCode(error) !== "EPERM") throw error;
+  }
+  await rm(path, { force: true });
 }
