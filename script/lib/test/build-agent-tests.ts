@@ -15,6 +15,7 @@ const root = resolve(import.meta.dirname, "../../..");
 const home = KilnHome.fromEnvironment();
 const logPath = home.log(`agent-test-${(await agentKey()).slice(0, 16)}`);
 
+let failure: KilnError | undefined;
 try {
   await using session = await openBuildSession(home, BASE_IMAGE, {});
   const context = join(session.scratch, "context");
@@ -33,10 +34,12 @@ try {
   });
 } catch (error) {
   if (!(error instanceof KilnError)) throw error;
-  console.log(error.message);
+  failure = error;
   process.exitCode = 1;
 }
 
 const lines = (await readFile(logPath, "utf8").catch(() => "")).split("\n");
 const firstTest = lines.findIndex((line) => /running \d+ tests?$/.test(line));
 if (firstTest >= 0) console.log(lines.slice(firstTest).join("\n"));
+// Its message ends with the end of the log: shown only where the log has no tests, lest results be counted twice.
+else if (failure) console.log(failure.message);
