@@ -33,7 +33,7 @@ const spec = parseTemplateSpec({
   setup_commands: [
     `echo ${mark}`,
     "mkdir /t && cp /bin/true /t/cap && setcap cap_net_raw+ep /t/cap && ln /t/cap /t/hard && ln -s cap /t/soft",
-    "cp /bin/true /t/setuid && chown 1234:70000 /t/setuid && chmod 6751 /t/setuid && setfattr -n user.kiln -v hello /t/setuid",
+    "cp /bin/true /t/setuid && chown 1234:60000 /t/setuid && chmod 6751 /t/setuid && setfattr -n user.kiln -v hello /t/setuid",
     "mkdir /t/sticky && chmod 1777 /t/sticky && mkfifo /t/fifo && touch -d @86400 /t/old && truncate -s 3G /t/sparse",
     "printf 'several\\nlines\\n' > /t/one\nprintf \"$0 \\$x\" > /t/two",
     // The host lends its CA bundle and proxy settings to every step.
@@ -94,7 +94,7 @@ test("every variable comes through exactly, beside the image's own", async () =>
 
 test("modes, owners, links, capabilities and attributes are kept", async () => {
   const stat = (path: string) => debugfs(rootfs.path, `stat ${path}`);
-  assert.match(await stat("/t/setuid"), /Mode: {2}06751[\s\S]*User: {2}1234 {3}Group: 70000/);
+  assert.match(await stat("/t/setuid"), /Mode: {2}06751[\s\S]*User: {2}1234 {3}Group: 60000/);
   assert.match(await debugfs(rootfs.path, "ea_get /t/setuid user.kiln"), /hello/);
   assert.match(await stat("/t/cap"), /Links: 2/);
   const inode = (text: string) => /Inode: (\d+)/.exec(text)?.[1];

@@ -118,7 +118,11 @@ export function streamPodman(
   options: PodmanOptions = {},
 ): { stdout: Readable; done: Promise<void> } {
   options.signal?.throwIfAborted();
-  const [file, words] = contained("podman", [...storeFlags(store), ...args]);
+  // Podman opens /dev/stdout by name. Node gives its children sockets, which cannot be opened so; a pipe can.
+  const [file, words] = contained("bash", [
+    ...["-c", 'set -o pipefail; "$@" | cat', "bash"],
+    ...["podman", ...storeFlags(store), ...args],
+  ]);
   const child = execa(file, words, { ...spawnOptions(options) });
   const stderr = capture();
   const lines = splitLines(child.stderr, stderr.add);

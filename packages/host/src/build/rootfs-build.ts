@@ -124,7 +124,7 @@ async function writeRootfs(
     ...session,
     ...(signal ? { signal } : {}),
   });
-  const written = await writeExt4Image({
+  const writing = writeExt4Image({
     tar: exported.tar,
     path,
     sizeBytes: spec.disk_mib * MIB,
@@ -135,8 +135,15 @@ async function writeRootfs(
     ...(signal ? { signal } : {}),
     onProgress: ({ tarBytes, entries }) => update(`${Math.round(tarBytes / MIB)} MiB, ${entries} files`),
   });
-  await exported.done;
-  return written;
+  try {
+    const written = await writing;
+    await exported.done;
+    return written;
+  } catch (error) {
+    // Where podman failed, an archive that ends too early is only what came of it.
+    if (exported.tar.readableEnded) await exported.done;
+    throw error;
+  }
 }
 
 /** Podman must have understood every value as it was meant; a difference is a mistake of Kiln's, so it is loud. */
