@@ -68,9 +68,13 @@ export const memory: Row = {
           { label: "floor QEMU", values: values["floor QEMU"] },
           { label: "floor QEMU, written to", values: written.floor.slice(-runs) },
         ],
-        ratios: [["kiln QEMU", "floor QEMU"]],
+        ratios: [
+          ["kiln QEMU", "floor QEMU"],
+          ["kiln QEMU, written to", "floor QEMU, written to"],
+        ],
         notes: [
-          "one block server serves all VMs of a process: its whole is paid once, what one VM adds may be 0",
+          "QEMUs of one machine share program, libraries and clean guest memory: what each further VM costs is what is written to",
+          "one block server serves all VMs of a process: its whole is paid once",
         ],
       },
     ];
