@@ -1,8 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { join } from "node:path";
 
 export const CLI_MAIN = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+
+/** In the environment of every CLI that tests start, and so of what it starts in turn: tells them from all others. */
+export const TEST_MARK = `KILN_TEST_MARK=${randomUUID()}`;
 
 export interface CliResult {
   stdout: string;
@@ -20,7 +24,7 @@ export interface CliOptions {
 /** Starts the CLI as its own process group, as a shell would. */
 export function startKiln(args: readonly string[], { home, env = {} }: CliOptions): ChildProcess {
   return spawn(process.execPath, [CLI_MAIN, ...args], {
-    env: { ...process.env, ...env, KILN_HOME: home },
+    env: { ...process.env, ...env, KILN_HOME: home, KILN_TEST_MARK: TEST_MARK.split("=")[1] },
     stdio: ["pipe", "pipe", "pipe"],
     detached: true,
   });

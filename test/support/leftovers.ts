@@ -1,8 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { TEST_MARK } from "./kiln.ts";
 
-/** Command lines of the processes that mention `home` in their arguments or environment, by pid. */
+/** Command lines of the processes that tests' CLIs started, or that were given a path in `home`, by pid. */
 export async function processesOf(home: string): Promise<Map<number, string>> {
   const found = new Map<number, string>();
   for (const name of await readdir("/proc")) {
@@ -10,9 +11,7 @@ export async function processesOf(home: string): Promise<Map<number, string>> {
     if (!Number.isInteger(pid) || pid === process.pid) continue;
     const read = (file: string) => readFile(`/proc/${pid}/${file}`, "latin1").catch(() => "");
     const [command, environment] = [await read("cmdline"), await read("environ")];
-    // The test runner itself may have been given the home in its environment.
-    const owned =
-      command.includes(home) || (environment.includes(`KILN_HOME=${home}\0`) && !command.includes("--test"));
+    const owned = command.includes(`${home}/`) || environment.includes(TEST_MARK);
     if (owned && command !== "") found.set(pid, command.replaceAll("\0", " ").slice(0, 200));
   }
   return found;
