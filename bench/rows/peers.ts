@@ -62,6 +62,14 @@ const runscArguments = (platform: string, bundle: string, id: string): string[] 
   id,
 ];
 
+/** Why a try failed: runsc's last line, or that it had none. */
+function lastWords(error: unknown): string {
+  if (typeof error !== "object" || error === null) return String(error);
+  if ("killed" in error && error.killed) return `nothing was heard for ${TRY_TIMEOUT_MS / 1000} s`;
+  const stderr = "stderr" in error ? String(error.stderr) : "";
+  return stderr.trim().split("\n").at(-1)?.slice(0, 200) || "it failed without a word";
+}
+
 /** The first platform on which the program runs, and why those before did not. */
 async function choosePlatform(
   runsc: string,
@@ -78,8 +86,7 @@ async function choosePlatform(
       if (stdout === "hi\n") return { platform, refused };
       refused.push(`${platform}: it printed ${JSON.stringify(stdout.slice(0, 80))}`);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      refused.push(`${platform}: ${message.trim().split("\n").at(-1)?.slice(0, 200)}`);
+      refused.push(`${platform}: ${lastWords(error)}`);
     }
   }
   return { refused };
