@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { BlockServer } from "../packages/host/src/block/block-server.ts";
+import { DiskService } from "../packages/host/src/block/disk-service.ts";
 import { ensureAgent } from "../packages/host/src/build/agent.ts";
 import { KilnHome } from "../packages/host/src/home.ts";
 import { type OwnedFolder, openOwnedFolder } from "../packages/host/src/os/owned-folder.ts";
@@ -83,12 +83,11 @@ export class BenchContext implements AsyncDisposable {
     return path;
   }
 
-  /** A block server of the benchmark's own, for rows that look below a sandbox. */
-  blockServer(): Promise<BlockServer> {
-    return this.#once("block", async () => {
-      const directory = join(await this.folder(), "block");
-      return this.#resources.use(await BlockServer.start({ directory }));
-    });
+  /** Disks of the benchmark's own, for rows that look below a sandbox. */
+  disks(): Promise<DiskService> {
+    return this.#once("disks", async () =>
+      this.#resources.use(new DiskService(join(await this.folder(), "block"))),
+    );
   }
 
   /** The floor for this template: same kernel, machine and rootfs, the smallest agent, no Kiln. */

@@ -12,17 +12,17 @@ const BOOT_TIMEOUT_MS = 120_000;
 async function bootKiln(context: BenchContext, id: string): Promise<number> {
   const { vmm, rootfs, kernel, snapshot } = await context.bootable();
   const { vcpu, memoryMib } = snapshot.manifest.subject;
-  const block = await context.blockServer();
+  const disks = await context.disks();
   const directory = join(await context.folder(), id);
   await mkdir(directory);
   await using cleanup = new AsyncDisposableStack();
-  const disk = await block.addDisk({
+  const disk = await disks.add({
     id,
     base: rootfs.path,
     diff: join(directory, "disk"),
     sizeBytes: rootfs.sizeBytes,
   });
-  cleanup.defer(() => disk.remove({ deleteDiff: true }));
+  cleanup.defer(() => disk.discard());
   const started = performance.now();
   const files = { memory: join(directory, "memory"), state: join(directory, "state") };
   const config = { directory, vcpu, memoryMib, kernel, disk: disk.nbd };

@@ -30,16 +30,17 @@ export const memory: Row = {
   async measure(context, runs) {
     const bootable = await context.bootable();
     const floor = await context.floor();
-    const block = await context.blockServer();
+    const disks = await context.disks();
+    const server = await disks.pid();
     const directory = join(await context.folder(), "m");
     const servers: number[] = [];
     const shares: number[] = [];
     const written = { kiln: [] as number[], floor: [] as number[] };
     const kiln = async () => {
-      const before = (await privateMemory(block.pid)).all;
-      await using sandbox = await Sandbox.start(bootable, block, directory, context.signal);
+      const before = (await privateMemory(server)).all;
+      await using sandbox = await Sandbox.start(bootable, disks, directory, context.signal);
       await sandbox.agent.run({ argv: ["echo", "hi"] });
-      const after = (await privateMemory(block.pid)).all;
+      const after = (await privateMemory(server)).all;
       servers.push(after);
       shares.push(after - before);
       const found = await privateMemory(sandbox.pid);

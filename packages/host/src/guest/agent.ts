@@ -33,8 +33,9 @@ export class GuestAgent {
   readonly files: GuestFiles;
   readonly #connection: GuestConnection;
 
-  constructor(wire: Duplex) {
-    this.#connection = new GuestConnection(wire);
+  /** `explain` is asked for the reason when the wire breaks. */
+  constructor(wire: Duplex, explain?: () => Promise<KilnError>) {
+    this.#connection = new GuestConnection(wire, explain);
     this.files = new GuestFiles(this.#connection);
   }
 

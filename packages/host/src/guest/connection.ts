@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { KilnError } from "../errors.ts";
 import { encodeFrame, type Frame, FrameParser, Kind, MAX_FRAME_BYTES, SYNC } from "./frame.ts";
 import { Hello, type Identity, Ready, Reply, Request } from "./gen/kiln/agent/v1/agent.ts";
@@ -13,6 +14,8 @@ const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
 const MAX_STREAMS = 512;
 /** How long a guest may take to answer HELLO before the host clears its line. */
 const READY_PATIENCE_MS = 2_000;
+/** Between a VM's wire breaking and its process being known to be gone. */
+const EXPLANATION_PATIENCE_MS = 2_000;
 
 export interface HandshakeOptions {
   /** Greater than every generation this guest has seen. */
@@ -39,13 +42,29 @@ export class GuestConnection {
   #failure: KilnError | undefined;
   readonly #closed = Promise.withResolvers<KilnError>();
 
-  constructor(wire: Duplex) {
+  /**
+   * @param explain is asked for the reason when the wire breaks, as whoever owns the VM knows more; it has
+   * `EXPLANATION_PATIENCE_MS` to find out.
+   */
+  constructor(wire: Duplex, explain?: () => Promise<KilnError>) {
     this.#wire = wire;
     wire.on("data", (chunk: Buffer) => this.#receive(chunk));
-    wire.on("error", (cause) =>
-      this.fail(new KilnError("VM_FAILED", "the connection to the guest broke", { cause })),
-    );
-    wire.on("close", () => this.fail(new KilnError("VM_FAILED", "the connection to the guest closed")));
+    const broke = (cause?: Error) => void this.#explain(explain, cause).then((error) => this.fail(error));
+    wire.on("error", broke);
+    wire.once("close", () => broke());
+  }
+
+  async #explain(explain: (() => Promise<KilnError>) | undefined, cause?: Error): Promise<KilnError> {
+    const unexplained = new KilnError("VM_FAILED", "the connection to the guest broke", { cause });
+    if (!explain || this.#failure) return unexplained;
+    const patience = new AbortController();
+    const late = delay(EXPLANATION_PATIENCE_MS, unexplained, { signal: patience.signal });
+    try {
+      return await Promise.race([explain(), late]);
+    } finally {
+      patience.abort();
+      late.catch(() => undefined);
+    }
   }
 
   /** Resolves, with the reason, when the connection is of no more use. */

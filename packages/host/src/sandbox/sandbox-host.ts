@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { BlockServer } from "../block/block-server.ts";
+import { DiskService } from "../block/disk-service.ts";
 import { ensureAgent } from "../build/agent.ts";
 import { ensureKernel, type Kernel } from "../build/kernel.ts";
 import { ensureRootfs, type Rootfs } from "../build/rootfs.ts";
@@ -28,12 +28,13 @@ export class SandboxHost implements AsyncDisposable {
   readonly #home: KilnHome;
   readonly #directory: string;
   readonly #resources: AsyncDisposableStack;
-  #block: Promise<BlockServer> | undefined;
+  readonly #disks: DiskService;
 
   private constructor(home: KilnHome, directory: string, resources: AsyncDisposableStack) {
     this.#home = home;
     this.#directory = directory;
     this.#resources = resources;
+    this.#disks = resources.use(new DiskService(directory));
   }
 
   /** Opens `home` and removes what crashed processes left in it. */
@@ -45,18 +46,9 @@ export class SandboxHost implements AsyncDisposable {
     return new SandboxHost(home, folder.path, resources.move());
   }
 
-  /** Starts the block server ahead of the first disk. A failure shows in whoever needs a disk. */
+  /** Starts the block server ahead of the first sandbox. */
   warm(): void {
-    this.#blockServer().catch(() => undefined);
-  }
-
-  #blockServer(): Promise<BlockServer> {
-    if (!this.#block) {
-      const block = BlockServer.start({ directory: this.#directory });
-      this.#resources.defer(async () => (await block.catch(() => undefined))?.[Symbol.asyncDispose]());
-      this.#block = block;
-    }
-    return this.#block;
+    this.#disks.warm();
   }
 
   /** Makes whatever is missing between a template and its first sandbox: kernel, rootfs, snapshot. */
@@ -73,7 +65,7 @@ export class SandboxHost implements AsyncDisposable {
     const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, guestAgent, signal));
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
     const snapshot = await ensureSnapshot(
-      { home: this.#home, block: () => this.#blockServer(), directory: this.#directory, ...report },
+      { home: this.#home, disks: this.#disks, directory: this.#directory, ...report },
       {
         subject: subjectOf(rootfs, kernel, vmm, size, spec.checks),
         vmm,
@@ -87,7 +79,7 @@ export class SandboxHost implements AsyncDisposable {
 
   /** Starts a sandbox. */
   async start(bootable: Bootable, signal?: AbortSignal): Promise<Sandbox> {
-    return Sandbox.start(bootable, await this.#blockServer(), this.#directory, signal);
+    return Sandbox.start(bootable, this.#disks, this.#directory, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

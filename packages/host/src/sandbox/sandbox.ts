@@ -1,7 +1,7 @@
 import { randomInt } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { BlockServer } from "../block/block-server.ts";
+import type { DiskService } from "../block/disk-service.ts";
 import type { Rootfs } from "../build/rootfs.ts";
 import { KilnError } from "../errors.ts";
 import { GuestAgent } from "../guest/agent.ts";
@@ -48,7 +48,7 @@ export class Sandbox implements AsyncDisposable {
    */
   static async start(
     bootable: Bootable,
-    block: BlockServer,
+    disks: DiskService,
     directory: string,
     signal?: AbortSignal,
   ): Promise<Sandbox> {
@@ -59,7 +59,7 @@ export class Sandbox implements AsyncDisposable {
     await using cleanup = new AsyncDisposableStack();
     await mkdir(folder, { recursive: true, mode: 0o700 });
     cleanup.defer(() => rm(folder, { recursive: true, force: true }));
-    const disk = await block.addDisk({
+    const disk = await disks.add({
       id,
       base: rootfs.path,
       layers: [snapshot.diskLayer],
@@ -67,14 +67,17 @@ export class Sandbox implements AsyncDisposable {
       sizeBytes: rootfs.sizeBytes,
       durability: "process",
     });
-    cleanup.defer(() => disk.remove({ deleteDiff: true }));
+    cleanup.defer(() => disk.discard());
     const vm = await vmm.restore(
       { directory: folder, vcpu, memoryMib, kernel, disk: disk.nbd },
       snapshot.files,
       signal,
     );
     cleanup.use(vm);
-    const agent = new GuestAgent(vm.agent);
+    const agent = new GuestAgent(vm.agent, async () => {
+      const { reason } = await vm.exited;
+      return new KilnError("VM_FAILED", `the sandbox's VM is gone: ${reason}`);
+    });
     cleanup.defer(async () => agent.close());
     const handshake = agent.handshake({
       generation: snapshot.manifest.generation + 1,

@@ -1,6 +1,6 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { BlockServer } from "../block/block-server.ts";
+import type { DiskService } from "../block/disk-service.ts";
 import { publishFolder } from "../build/artifact-cache.ts";
 import { KilnError } from "../errors.ts";
 import { GuestAgent } from "../guest/agent.ts";
@@ -35,7 +35,7 @@ export interface SnapshotRequest {
 
 export interface SnapshotContext {
   home: KilnHome;
-  block: () => Promise<BlockServer>;
+  disks: DiskService;
   /** Folder for sockets; short. */
   directory: string;
   onProgress?: OnProgress | undefined;
@@ -63,15 +63,14 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
 
 /** Boots the rootfs, warms it up and leaves memory, state, disk layer and manifest in the scratch folder. */
 async function make(
-  { block, directory, signal }: SnapshotContext,
+  { disks, directory, signal }: SnapshotContext,
   { vmm, rootfs, kernel, subject, warmup }: SnapshotRequest,
   scratch: OwnedFolder,
   update: (message: string) => void,
 ): Promise<void> {
   const { files, diskLayer, manifest } = snapshotPaths(scratch.path);
   const folder = await mkdtemp(join(directory, "boot-"));
-  const server = await block();
-  const disk = await server.addDisk({
+  const disk = await disks.add({
     id: `boot-${snapshotKey(subject)}`,
     base: rootfs.path,
     layers: [],
@@ -105,7 +104,7 @@ async function make(
     sealed = true;
     await writeFile(manifest, encodeManifest(subject, FIRST_GENERATION, bootMs));
   } finally {
-    if (!sealed) await disk.remove({ deleteDiff: true });
+    if (!sealed) await disk.discard();
     await rm(folder, { recursive: true, force: true });
   }
 }
