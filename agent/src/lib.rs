@@ -11,6 +11,7 @@ pub mod config;
 pub mod console;
 pub mod error;
 pub mod exec;
+pub mod files;
 pub mod identity;
 pub mod link;
 pub mod outbox;

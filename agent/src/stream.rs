@@ -30,6 +30,16 @@ impl Port<'_> {
         self.session.credit(self.stream).min(self.outbox.room()).min(MAX_PAYLOAD_BYTES)
     }
 
+    /// What is to be waited for when nothing is `allowed`: credit, of which the stream is told, or else room, for which
+    /// it asks to be run again.
+    pub fn blocked(&self) -> Progress {
+        if self.session.credit(self.stream) == 0 {
+            Progress::Waiting
+        } else {
+            Progress::More
+        }
+    }
+
     /// Sends what `fill` appends (at most `allowed`) as one frame.
     pub fn send<T>(&mut self, channel: u8, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let (length, result) =

@@ -1,14 +1,22 @@
 //! Carrying out what the session decided.
 
 use super::{Agent, Running, Stream, STREAM};
-use crate::error::{about, failed};
+use crate::error::failed;
 use crate::exec;
+use crate::files;
 use crate::link::LinkKind;
 use crate::session::{Action, VERSION, WINDOW_BYTES};
+use crate::stream::Work;
 use crate::sys::process;
 use crate::wire::frame::Kind;
 use crate::wire::reply::{Error, ErrorCode, Ready, Reply};
 use crate::wire::request::{Identity, Request};
+
+/// What a request came to at once.
+enum Started {
+    Running(Running),
+    Over(Reply),
+}
 
 impl Agent {
     /// `token` is the link the frame came by.
@@ -115,24 +123,52 @@ impl Agent {
 
     fn open(&mut self, stream: u32, request: &Request<'_>) {
         let started = match request {
-            Request::Ping => Ok(None),
             Request::Freeze => {
                 self.close(stream, &Reply::Done(0));
                 self.session.freeze();
                 return;
             }
-            Request::Exec(request) => {
-                let token = |channel: u8| STREAM | u64::from(stream) << 8 | u64::from(channel);
-                exec::start(&mut self.starter, request, &self.epoll, token)
-                    .map(|exec| Some(Running::Exec(Box::new(exec))))
-            }
-            _ => Err(Error { code: ErrorCode::Invalid, errno: 0, message: about("not yet known", b"") }),
+            request => self.start(stream, request),
         };
         match started {
-            Ok(Some(work)) => self.streams.push(Stream { id: stream, work, more: false }),
-            Ok(None) => self.close(stream, &Reply::Done(0)),
+            Ok(Started::Running(work)) => self.streams.push(Stream { id: stream, work, more: false }),
+            Ok(Started::Over(reply)) => self.close(stream, &reply),
             Err(error) => self.close(stream, &Reply::Error(error)),
         }
+    }
+
+    fn start(&mut self, stream: u32, request: &Request<'_>) -> Result<Started, Error> {
+        let token = |channel: u8| STREAM | u64::from(stream) << 8 | u64::from(channel);
+        let starter = &mut self.starter;
+        if let Request::Exec(request) = request {
+            let exec = exec::start(starter, request, &self.epoll, token)?;
+            return Ok(Started::Running(Running::Exec(Box::new(exec))));
+        }
+        let owner = match request {
+            Request::WriteFile(request) => Some(starter.find_user(request.user)?),
+            Request::MakeDirectory(request) => Some(starter.find_user(request.user)?),
+            _ => None,
+        };
+        let workdir = &starter.config.workdir;
+        let unique = u64::from(self.session.generation()) << 32 | u64::from(stream);
+        let work: Box<dyn Work> = match (request, &owner) {
+            (Request::ReadFile(request), _) => Box::new(files::Read::open(request, workdir, &self.epoll, token(1))?),
+            (Request::WriteFile(request), Some(owner)) => {
+                Box::new(files::Write::open(request, workdir, owner, unique)?)
+            }
+            (Request::ListDirectory(path), _) => Box::new(files::List::open(path, workdir)?),
+            (Request::Remove(request), _) => match files::remove(request, workdir)? {
+                Some(removal) => Box::new(removal),
+                None => return Ok(Started::Over(Reply::Done(0))),
+            },
+            (Request::Stat(request), _) => return files::stat(request, workdir).map(Started::Over),
+            (Request::MakeDirectory(request), Some(owner)) => {
+                return files::make_directory(request, workdir, owner).map(Started::Over);
+            }
+            (Request::Rename(request), _) => return files::rename(request, workdir).map(Started::Over),
+            _ => return Ok(Started::Over(Reply::Done(0))), // Ping.
+        };
+        Ok(Started::Running(Running::Other(work)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One of a program's outputs, on its way to the host.
 
-use crate::stream::Port;
+use crate::stream::{Port, Progress};
 use crate::sys::fd;
 use std::os::unix::io::OwnedFd;
 use std::rc::Rc;
@@ -55,7 +55,7 @@ impl Output {
             };
             let allowed = port.allowed();
             if allowed == 0 {
-                return false;
+                return port.blocked() == Progress::More;
             }
             match port.send(self.channel, |bytes| fd::read_onto(source, bytes, allowed)) {
                 Ok(0) => self.close(port),
@@ -76,7 +76,7 @@ impl Output {
                 Err(_) => self.close(port),
             }
         }
-        self.ready && self.fd.is_some() && port.allowed() > 0
+        self.ready && self.fd.is_some() && port.blocked() == Progress::More
     }
 
     fn close(&mut self, port: &mut Port<'_>) {

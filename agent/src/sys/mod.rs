@@ -2,6 +2,7 @@
 
 pub mod epoll;
 pub mod fd;
+pub mod files;
 pub mod machine;
 pub mod process;
 pub mod spawn;

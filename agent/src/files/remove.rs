@@ -1,0 +1,170 @@
+//! Removing a file, or a directory with all it holds.
+
+use super::path;
+use super::simple::need_name;
+use crate::error::failed;
+use crate::stream::{Port, Progress, Work};
+use crate::sys::{c_string, files, Errno};
+use crate::wire::reply::{Error, ErrorCode, Reply};
+use crate::wire::request::Remove;
+use std::ffi::{CStr, CString};
+use std::os::unix::io::OwnedFd;
+
+const BUFFER_BYTES: usize = 8 * 1024;
+/// Names removed in one go before others have their turn.
+const TURN_NAMES: usize = 128;
+/// Directories inside each other; each holds a descriptor and a buffer.
+const MAX_DEPTH: usize = 1024;
+/// A directory that is filled while it is emptied is gone through so often.
+const MAX_ROUNDS: u32 = 3;
+
+/// A directory on its way to be empty. Entered by its descriptor, never by its path, and never through a symbolic
+/// link: whoever swaps names meanwhile gains nothing.
+struct Level {
+    directory: OwnedFd,
+    /// Its name in the level above.
+    name: CString,
+    buffer: Vec<u8>,
+    next: usize,
+    filled: usize,
+    rounds: u32,
+}
+
+/// A recursive removal under way.
+pub struct Removal {
+    parent: OwnedFd,
+    levels: Vec<Level>,
+    path: Vec<u8>,
+    /// Mounts inside are not emptied.
+    device: u64,
+}
+
+/// Removes at once, or returns the removal that is to be run.
+pub fn remove(request: &Remove<'_>, workdir: &[u8]) -> Result<Option<Removal>, Error> {
+    let at = path(request.path, workdir)?;
+    let (parent, name) = need_name(&at, request.path)?;
+    let fail = |errno| failed("cannot remove", request.path, errno);
+    let parent = if parent.is_empty() { b"." } else { parent };
+    let parent = match files::open(None, &c_string(parent).map_err(fail)?, libc::O_PATH | libc::O_DIRECTORY, 0) {
+        Err(Errno(libc::ENOENT)) if request.recursive => return Ok(None),
+        opened => opened.map_err(fail)?,
+    };
+    let name = c_string(name).map_err(fail)?;
+    let status = match files::status(Some(&parent), &name, false) {
+        Err(Errno(libc::ENOENT)) if request.recursive => return Ok(None),
+        status => status.map_err(fail)?,
+    };
+    if !status.is_directory() || !request.recursive {
+        files::unlink(Some(&parent), &name, status.is_directory()).map_err(fail)?;
+        return Ok(None);
+    }
+    let level = enter(&parent, &name).map_err(fail)?;
+    Ok(Some(Removal { parent, levels: vec![level], path: request.path.to_vec(), device: status.device }))
+}
+
+fn enter(directory: &OwnedFd, name: &CStr) -> Result<Level, Errno> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    Ok(Level {
+        directory: files::open(Some(directory), name, flags, 0)?,
+        name: name.to_owned(),
+        buffer: vec![0; BUFFER_BYTES],
+        next: 0,
+        filled: 0,
+        rounds: 0,
+    })
+}
+
+impl Level {
+    /// The next entry's name; None when there is no more.
+    fn next_name(&mut self) -> Result<Option<CString>, Errno> {
+        loop {
+            if self.next >= self.filled {
+                self.next = 0;
+                self.filled = files::read_directory(&self.directory, &mut self.buffer)?;
+                if self.filled == 0 {
+                    return Ok(None);
+                }
+            }
+            let (name, length) = files::entry(&self.buffer[self.next..self.filled]).ok_or(Errno(libc::EIO))?;
+            let name = name.to_owned();
+            self.next += length;
+            if !matches!(name.as_bytes(), b"." | b"..") {
+                return Ok(Some(name));
+            }
+        }
+    }
+}
+
+impl Removal {
+    /// Does one step; true when everything is gone.
+    fn step(&mut self) -> Result<bool, Errno> {
+        let depth = self.levels.len();
+        let level = match self.levels.last_mut() {
+            Some(level) => level,
+            None => return Ok(true),
+        };
+        match level.next_name()? {
+            Some(name) => match files::unlink(Some(&level.directory), &name, false) {
+                Ok(()) | Err(Errno(libc::ENOENT)) => {}
+                Err(Errno(libc::EISDIR | libc::EPERM)) if is_directory(&level.directory, &name) => {
+                    if depth >= MAX_DEPTH {
+                        return Err(Errno(libc::ELOOP));
+                    }
+                    let inner = enter(&level.directory, &name)?;
+                    if files::status(Some(&inner.directory), Default::default(), true)?.device != self.device {
+                        return Err(Errno(libc::EXDEV));
+                    }
+                    self.levels.push(inner);
+                }
+                Err(errno) => return Err(errno),
+            },
+            None => {
+                let name = level.name.clone();
+                let above = if depth >= 2 { &self.levels[depth - 2].directory } else { &self.parent };
+                match files::unlink(Some(above), &name, true) {
+                    Ok(()) | Err(Errno(libc::ENOENT)) => {
+                        self.levels.pop();
+                    }
+                    Err(Errno(libc::ENOTEMPTY)) => self.again()?,
+                    Err(errno) => return Err(errno),
+                }
+            }
+        }
+        Ok(self.levels.is_empty())
+    }
+
+    /// Goes through the innermost directory once more: something was added meanwhile.
+    fn again(&mut self) -> Result<(), Errno> {
+        if let Some(level) = self.levels.last_mut() {
+            level.rounds += 1;
+            if level.rounds >= MAX_ROUNDS {
+                return Err(Errno(libc::ENOTEMPTY));
+            }
+            files::seek(&level.directory, 0)?;
+            level.filled = 0;
+            level.next = 0;
+        }
+        Ok(())
+    }
+}
+
+fn is_directory(directory: &OwnedFd, name: &CStr) -> bool {
+    files::status(Some(directory), name, false).map_or(false, |status| status.is_directory())
+}
+
+impl Work for Removal {
+    fn run(&mut self, _port: &mut Port<'_>, _now_ms: u64) -> Progress {
+        for _ in 0..TURN_NAMES {
+            match self.step() {
+                Ok(false) => {}
+                Ok(true) => return Progress::Ended(Reply::Done(0)),
+                Err(errno) => return Progress::Ended(Reply::Error(failed("cannot remove", &self.path, errno))),
+            }
+        }
+        Progress::More
+    }
+
+    fn cancel(&mut self) -> Progress {
+        Progress::Ended(Reply::Error(Error::new(ErrorCode::Cancelled, "cancelled")))
+    }
+}
