@@ -80,7 +80,7 @@ fn own_file(name: &str, content: &[u8]) -> std::io::Result<File> {
     file.write_all_at(content, 0)?;
     if std::fs::metadata(&theirs).is_err() {
         // A mount needs something to be mounted on.
-        let _ = OpenOptions::new().write(true).create(true).open(&theirs);
+        let _ = OpenOptions::new().write(true).create(true).truncate(false).open(&theirs);
     }
     if let Err(errno) = machine::mount(&ours, &theirs, "", machine::BIND, "") {
         say(&["cannot bind over ", &theirs, ": errno ", &errno.0.to_string()]);

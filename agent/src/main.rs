@@ -40,7 +40,9 @@ fn main() {
 fn serve_connection() -> i32 {
     let mut arguments = std::env::args().skip(1);
     let descriptor = match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (Some("--connection"), Some(number), None) => number.parse::<i32>().ok().filter(|number| !matches!(number, 1 | 2)),
+        (Some("--connection"), Some(number), None) => {
+            number.parse::<i32>().ok().filter(|number| !matches!(number, 1 | 2))
+        }
         _ => None,
     };
     let connection = match descriptor.map(fd::inherited) {

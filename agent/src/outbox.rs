@@ -74,12 +74,7 @@ impl Outbox {
 
     /// Adds a DATA frame whose payload `fill` appends, so that a program's output is copied once. An empty payload adds
     /// nothing, unless it carries END. Returns the payload's length and what `fill` returned.
-    pub fn data<T>(
-        &mut self,
-        stream: u32,
-        generation: u32,
-        fill: impl FnOnce(&mut Vec<u8>) -> (u8, T),
-    ) -> (usize, T) {
+    pub fn data<T>(&mut self, stream: u32, generation: u32, fill: impl FnOnce(&mut Vec<u8>) -> (u8, T)) -> (usize, T) {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
         let (flags, result) = fill(&mut self.bytes);

@@ -42,8 +42,7 @@ impl Port<'_> {
 
     /// Sends what `fill` appends (at most `allowed`) as one frame.
     pub fn send<T>(&mut self, channel: u8, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let (length, result) =
-            self.outbox.data(self.stream, self.session.generation(), |bytes| (channel, fill(bytes)));
+        let (length, result) = self.outbox.data(self.stream, self.session.generation(), |bytes| (channel, fill(bytes)));
         self.session.sent(self.stream, length);
         result
     }

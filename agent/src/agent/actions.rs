@@ -171,4 +171,3 @@ impl Agent {
         Ok(Started::Running(Running::Other(work)))
     }
 }
-

@@ -235,11 +235,7 @@ impl Agent {
     }
 
     /// Lets stream `index` work with its port.
-    fn with_port(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut dyn Work, &mut Port<'_>) -> Progress,
-    ) -> Progress {
+    fn with_port(&mut self, index: usize, act: impl FnOnce(&mut dyn Work, &mut Port<'_>) -> Progress) -> Progress {
         let active = self.active;
         let link = self.links.iter_mut().find(|link| Some(link.token) == active);
         let outbox = link.map_or(&mut self.nowhere, |link| &mut link.outbox);

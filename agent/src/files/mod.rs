@@ -24,11 +24,8 @@ const MODE_BITS: u32 = 0o7777;
 
 /// A path as the kernel wants it. A relative one begins at the image's working directory, as an exec's does.
 pub fn path(bytes: &[u8], workdir: &[u8]) -> Result<CString, Error> {
-    let whole = if bytes.starts_with(b"/") || bytes.is_empty() {
-        bytes.to_vec()
-    } else {
-        [workdir, b"/", bytes].concat()
-    };
+    let whole =
+        if bytes.starts_with(b"/") || bytes.is_empty() { bytes.to_vec() } else { [workdir, b"/", bytes].concat() };
     if whole.is_empty() || whole.len() > MAX_PATH_BYTES {
         return Err(invalid("a path has 1 to 4095 bytes", bytes));
     }

@@ -40,23 +40,16 @@ impl Write {
             make_parents(parent, owner).map_err(fail)?;
         }
         let parent = if parent.is_empty() { b"." } else { parent };
-        let directory = files::open(None, &c_string(parent).map_err(fail)?, libc::O_PATH | libc::O_DIRECTORY, 0)
-            .map_err(fail)?;
+        let directory =
+            files::open(None, &c_string(parent).map_err(fail)?, libc::O_PATH | libc::O_DIRECTORY, 0).map_err(fail)?;
         let name = c_string(name).map_err(fail)?;
         match files::status(Some(&directory), &name, false) {
             Ok(status) if status.is_directory() => return Err(fail(Errno(libc::EISDIR))),
             _ => {} // Missing, or to be replaced.
         }
         let (temporary, file) = new_file(&directory, unique).map_err(fail)?;
-        let write = Write {
-            directory,
-            name,
-            temporary: Some(temporary),
-            file,
-            mode,
-            path: request.path.to_vec(),
-            written: 0,
-        };
+        let write =
+            Write { directory, name, temporary: Some(temporary), file, mode, path: request.path.to_vec(), written: 0 };
         files::set_owner(&write.file, owner.uid, owner.gid).map_err(fail)?;
         Ok(write)
     }

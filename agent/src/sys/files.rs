@@ -80,12 +80,7 @@ pub fn unlink(directory: Option<&OwnedFd>, path: &CStr, is_directory: bool) -> R
     check(unsafe { libc::unlinkat(at(directory), path.as_ptr(), flags) }).map(drop)
 }
 
-pub fn rename(
-    from_directory: Option<&OwnedFd>,
-    from: &CStr,
-    to_directory: Option<&OwnedFd>,
-    to: &CStr,
-) -> Result<()> {
+pub fn rename(from_directory: Option<&OwnedFd>, from: &CStr, to_directory: Option<&OwnedFd>, to: &CStr) -> Result<()> {
     // SAFETY: two NUL-terminated paths.
     check(unsafe { libc::renameat(at(from_directory), from.as_ptr(), at(to_directory), to.as_ptr()) }).map(drop)
 }
@@ -114,9 +109,8 @@ pub fn seek(file: &OwnedFd, offset: u64) -> Result<()> {
 /// Reads some of a directory's entries into `buffer`, for `Entries`; 0 at the end.
 pub fn read_directory(directory: &OwnedFd, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the pointer and length are those of a slice we hold exclusively.
-    let returned = unsafe {
-        libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
-    };
+    let returned =
+        unsafe { libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
     usize::try_from(returned).map_err(|_| Errno::last())
 }
 

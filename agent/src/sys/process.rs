@@ -59,9 +59,8 @@ pub fn reap() -> Option<(Pid, Ended)> {
 /// Whether any child is left, dead or alive.
 pub fn has_children() -> bool {
     // SAFETY: the kernel writes nothing to a null siginfo; with WNOWAIT nothing is collected.
-    let returned = unsafe {
-        libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
-    };
+    let returned =
+        unsafe { libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) };
     returned == 0
 }
 

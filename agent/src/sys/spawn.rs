@@ -123,11 +123,7 @@ impl Spawner {
             env: env.as_ptr(),
             cwd: command.cwd.as_ptr(),
             ids: command.ids.map(|ids| (ids.uid, ids.gid, ids.groups.as_ptr(), ids.groups.len())),
-            streams: [
-                command.streams[0].as_raw_fd(),
-                command.streams[1].as_raw_fd(),
-                command.streams[2].as_raw_fd(),
-            ],
+            streams: [command.streams[0].as_raw_fd(), command.streams[1].as_raw_fd(), command.streams[2].as_raw_fd()],
             terminal: command.terminal,
             failed: Step::Clone,
             errno: 0,

@@ -8,9 +8,7 @@ use std::os::unix::io::{AsRawFd, OwnedFd};
 pub fn open(rows: u16, columns: u16) -> Result<(OwnedFd, OwnedFd)> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: the path is a NUL-terminated literal; a fresh descriptor comes back.
-    let host = own(check(unsafe {
-        libc::open(b"/dev/ptmx\0".as_ptr().cast(), flags | libc::O_NONBLOCK)
-    })?);
+    let host = own(check(unsafe { libc::open(b"/dev/ptmx\0".as_ptr().cast(), flags | libc::O_NONBLOCK) })?);
     let unlocked: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one integer.
     check(unsafe { libc::ioctl(host.as_raw_fd(), libc::TIOCSPTLCK, &unlocked) })?;

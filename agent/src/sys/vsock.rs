@@ -20,9 +20,7 @@ pub fn listen(port: u32) -> Result<OwnedFd> {
     address.svm_port = port;
     address.svm_cid = libc::VMADDR_CID_ANY;
     // SAFETY: bind reads an address of the length given.
-    check(unsafe {
-        libc::bind(socket.as_raw_fd(), (&address as *const libc::sockaddr_vm).cast(), ADDRESS_BYTES)
-    })?;
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&address as *const libc::sockaddr_vm).cast(), ADDRESS_BYTES) })?;
     // SAFETY: takes and returns integers only.
     check(unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) })?;
     Ok(socket)

@@ -97,10 +97,7 @@ pub enum Control {
 }
 
 /// Feeds every field of `message` to `take`; unknown ones are for it to ignore.
-fn each<'a>(
-    message: &'a [u8],
-    mut take: impl FnMut(u32, Value<'a>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+fn each<'a>(message: &'a [u8], mut take: impl FnMut(u32, Value<'a>) -> Result<(), Malformed>) -> Result<(), Malformed> {
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next_field()? {
         take(number, value)?;

@@ -79,22 +79,20 @@ pub fn fields(message: &[u8]) -> (HashMap<u32, Vec<u8>>, HashMap<u32, u64>) {
 fn parse_reply(payload: &[u8]) -> Reply {
     let (outer, _) = fields(payload);
     assert_eq!(outer.len(), 1, "a reply has one kind");
-    for (kind, message) in outer {
-        let (bytes, numbers) = fields(&message);
-        let number = |field: u32| numbers.get(&field).copied();
-        return match kind {
-            1 => Reply::Error {
-                code: number(1).unwrap_or(0),
-                errno: number(2).unwrap_or(0),
-                message: String::from_utf8(bytes.get(&3).cloned().unwrap_or_default()).expect("UTF-8"),
-            },
-            2 => Reply::Exited { code: number(1), signal: number(2), timed_out: number(3) == Some(1) },
-            3 => Reply::Info(bytes, numbers),
-            4 => Reply::Done(number(1).unwrap_or(0)),
-            other => panic!("reply of kind {}", other),
-        };
+    let (kind, message) = outer.into_iter().next().expect("a reply has one kind");
+    let (bytes, numbers) = fields(&message);
+    let number = |field: u32| numbers.get(&field).copied();
+    match kind {
+        1 => Reply::Error {
+            code: number(1).unwrap_or(0),
+            errno: number(2).unwrap_or(0),
+            message: String::from_utf8(bytes.get(&3).cloned().unwrap_or_default()).expect("UTF-8"),
+        },
+        2 => Reply::Exited { code: number(1), signal: number(2), timed_out: number(3) == Some(1) },
+        3 => Reply::Info(bytes, numbers),
+        4 => Reply::Done(number(1).unwrap_or(0)),
+        other => panic!("reply of kind {}", other),
     }
-    Reply::None
 }
 
 /// An Exec request under construction.
@@ -269,7 +267,8 @@ impl Host {
     pub fn is_silent(&mut self, patience: Duration) -> bool {
         self.socket.set_read_timeout(Some(patience)).expect("a timeout");
         let mut byte = [0];
-        let silent = matches!(self.socket.read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        let silent =
+            matches!(self.socket.read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
         self.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         silent
     }
