@@ -1,8 +1,9 @@
 import { ensureAgent } from "@kiln/host/build/agent.ts";
 import { findKernel } from "@kiln/host/build/kernel.ts";
 import type { KilnHome } from "@kiln/host/home.ts";
+import { findCommand } from "@kiln/host/os/find-command.ts";
 import { probeQemu } from "@kiln/host/vmm/qemu/probe.ts";
-import { type Check, findCommand } from "./host.ts";
+import type { Check } from "./host.ts";
 
 /** Whether KVM works is known by booting a kernel, and the kernel comes with the first template. */
 export async function checkAccelerator(home: KilnHome): Promise<Check> {
@@ -28,7 +29,7 @@ export async function checkAccelerator(home: KilnHome): Promise<Check> {
     status: "note",
     detail: `software emulation with QEMU ${version}: ${reason}`,
     hint:
-      "Sandboxes start as fast as with KVM, or nearly; what computes in them is 5 to 20 times slower. " +
+      "Sandboxes start quickly all the same, but what computes in them is several times slower. " +
       "For KVM: a machine (or a VM with nested virtualisation) whose /dev/kvm this user may open, e.g. by usermod -aG kvm.",
   };
 }

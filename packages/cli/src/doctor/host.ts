@@ -1,6 +1,6 @@
 import { access, constants, mkdir, readFile, statfs } from "node:fs/promises";
 import { arch, cpus, release, totalmem, userInfo } from "node:os";
-import { delimiter, join } from "node:path";
+import { findCommand } from "@kiln/host/os/find-command.ts";
 import { formatBytes } from "../output/table.ts";
 
 /** One thing that was looked at. */
@@ -39,21 +39,6 @@ export function checkMachine(): Check {
 
 export function checkNode(): Check {
   return { name: "node", status: "ok", detail: `${process.version} (${process.execPath})` };
-}
-
-export async function findCommand(command: string): Promise<string | undefined> {
-  for (const directory of (process.env.PATH ?? "").split(delimiter)) {
-    const path = join(directory, command);
-    if (
-      directory !== "" &&
-      (await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return path;
-  }
-  return undefined;
 }
 
 export async function checkCommands(): Promise<Check[]> {

@@ -1,6 +1,7 @@
 import { readStrategy } from "@kiln/host/build/build-strategy.ts";
 import type { KilnHome } from "@kiln/host/home.ts";
-import { type Check, findCommand } from "./host.ts";
+import { findCommand } from "@kiln/host/os/find-command.ts";
+import type { Check } from "./host.ts";
 
 /** What builds found out about Podman here. */
 export async function checkPodman(home: KilnHome): Promise<Check> {

@@ -53,7 +53,8 @@ export async function buildContainer(store: PodmanStore, build: ContainerBuild):
         log.markStep();
       }
       log.write(line);
-      build.onUpdate?.(...describeProgress(line, started, step));
+      // Podman's own log lines are for the log.
+      if (!line.startsWith('time="')) build.onUpdate?.(...describeProgress(line, started, step));
     },
   });
   if (result.exitCode !== 0) throw buildError(step, result.exitCode, log, build);

@@ -1,11 +1,11 @@
 import { execFile, spawn } from "node:child_process";
 import { access, constants, readFile, stat } from "node:fs/promises";
 import { cpus, release } from "node:os";
-import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { KilnError } from "../../errors.ts";
 import { writeFileAtomic } from "../../os/atomic-file.ts";
+import { findCommand } from "../../os/find-command.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
 import type { Accelerator } from "./arguments.ts";
 
@@ -38,19 +38,10 @@ const Probe = z.object({
 /** What was found out about QEMU on this host. */
 export type QemuProbe = z.infer<typeof Probe>;
 
-/** Path of QEMU on this machine, from PATH. */
-export async function findQemu(): Promise<string> {
-  for (const directory of (process.env.PATH ?? "").split(delimiter)) {
-    const path = join(directory, BINARY);
-    if (
-      directory !== "" &&
-      (await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return path;
-  }
+/** Path of QEMU on this machine. */
+async function findQemu(): Promise<string> {
+  const path = await findCommand(BINARY);
+  if (path !== undefined) return path;
   throw new KilnError("HOST_UNSUPPORTED", `${BINARY} is not installed`, {
     hint: "apt-get install qemu-system-x86",
   });
