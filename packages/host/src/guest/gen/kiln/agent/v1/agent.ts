@@ -13,7 +13,7 @@ export const protobufFileName = "kiln/agent/v1/agent.proto";
 
 /**
  * What host and guest agent say to each other inside frames. The frames themselves (header, kinds, credits,
- * generation) are described in docs/protocol.md; both sides read the vectors in proto/vectors.json.
+ * generation) are described in docs/protocol.md; both sides read the vectors in proto/vectors.txt.
  *
  * Every field is hostile to whoever reads it: limits are checked by the reader, not assumed from the writer.
  */
