@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { openTestHome } from "../support/home.ts";
-import { kiln } from "../support/kiln.ts";
+import { finish, kiln, startKiln } from "../support/kiln.ts";
 import { leftovers } from "../support/leftovers.ts";
 
 describe("kiln template", { timeout: 1_200_000 }, () => {
@@ -88,6 +91,28 @@ describe("kiln template", { timeout: 1_200_000 }, () => {
     assert.equal(unchecked.code, 5);
     assert.match(unchecked.stderr, /check failed[\s\S]*looked/);
     assert.deepEqual(await leftovers(home), []);
+  });
+
+  test("Ctrl-C stops a build and leaves nothing, and the next build works", async () => {
+    const path = join(home, "slow.json");
+    await writeFile(path, JSON.stringify({ name: "slow", setup_commands: ["echo started; sleep 300"] }));
+    const child = startKiln(["template", "build", path], { home });
+    const ended = finish(child);
+    for await (const line of createInterface({ input: child.stderr ?? Readable.from([]) })) {
+      if (line.includes("image slow")) break;
+    }
+    await delay(1_000); // Into the step, or just before it: both have to stop.
+    // A terminal signals every process of the foreground group.
+    process.kill(-(child.pid ?? Number.NaN), "SIGINT");
+    const result = await ended;
+    assert.equal(result.code, 130, result.stderr);
+    assert.deepEqual(await leftovers(home), []);
+    await writeFile(
+      path,
+      JSON.stringify({ name: "slow", setup_commands: ["echo started"], memory_mib: 256, vcpu: 1 }),
+    );
+    await json("build", path, "--json");
+    await json("rm", "slow", "--json");
   });
 
   test("rm removes the template and what was built from it", async () => {
