@@ -99,3 +99,51 @@ fn unescape(value: &[u8]) -> Option<Vec<u8>> {
 fn hex(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &[u8]) -> (Config, Vec<usize>) {
+        let mut skipped = Vec::new();
+        let config = Config::parse(text, |line| skipped.push(line));
+        (config, skipped)
+    }
+
+    #[test]
+    fn lines_say_what_programs_begin_with() {
+        let (config, skipped) = parse(b"workdir /work space\nuser node:node\nenv A=x=y\n\nenv EMPTY=\n");
+        assert_eq!(config.workdir, b"/work space");
+        assert_eq!(config.user, "node:node");
+        assert_eq!(config.env, [(b"A".to_vec(), b"x=y".to_vec()), (b"EMPTY".to_vec(), vec![])]);
+        assert!(skipped.is_empty());
+        assert_eq!(parse(b""), (Config::default(), vec![]));
+    }
+
+    #[test]
+    fn escapes_stand_for_what_would_break_the_line() {
+        let (config, skipped) = parse(br"env A=\\n\n\r\x41\xff\x0a");
+        assert_eq!(config.env, [(b"A".to_vec(), b"\\n\n\rA\xff\n".to_vec())]);
+        assert!(skipped.is_empty());
+    }
+
+    #[test]
+    fn lines_that_make_no_sense_are_counted_and_skipped() {
+        let text = br"workdir relative
+user
+nothing known
+env =value
+env NAME
+env A=\q
+env A=\x4
+env A=\xg0
+env A=\
+env A=\x00
+user \xff
+env GOOD=1";
+        let (config, skipped) = parse(text);
+        assert_eq!(skipped, (1..=11).collect::<Vec<_>>());
+        assert_eq!(config, Config { env: vec![(b"GOOD".to_vec(), b"1".to_vec())], ..Config::default() });
+        assert_eq!(parse(b"env A=\0").1, [1], "a NUL as it is");
+    }
+}

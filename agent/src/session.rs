@@ -299,3 +299,6 @@ fn check_identity(identity: &Identity<'_>) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

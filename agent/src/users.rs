@@ -140,3 +140,64 @@ fn add_groups(group: &[u8], user: &mut User) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash
+# no user
+broken:x:1:1
+nan:x:one:1::/:/bin/sh
+node:x:1000:1001:,,,:/home/node:/bin/sh
+again:x:1000:7::/again:/bin/false
+1234:x:5:6::/digits:/bin/sh
+none:x:4294967295:0::/:/bin/sh
+last:x:9:9::/last:/bin/sh";
+    const GROUP: &[u8] = b"root:x:0:\nnode:x:1001:\nwheel:x:10:root,node\nsudo:x:27:anode,nodes\nvideo:x:44:node\nvideo2:x:44:node\nbad:x:y:node\n99:x:98:\n";
+
+    fn users(name: &str) -> (Users, std::path::PathBuf) {
+        let etc = std::env::temp_dir().join(format!("kiln-users-{}-{}", name, std::process::id()));
+        assert!(std::fs::create_dir_all(&etc).is_ok());
+        assert!(std::fs::write(etc.join("passwd"), PASSWD).is_ok());
+        assert!(std::fs::write(etc.join("group"), GROUP).is_ok());
+        (Users::new(&etc.to_string_lossy()), etc)
+    }
+
+    /// uid, gid, supplementary groups and home.
+    fn found(users: &mut Users, spec: &str) -> Result<(u32, u32, Vec<u32>, String), UserError> {
+        users.find(spec).map(|u| (u.uid, u.gid, u.groups, String::from_utf8_lossy(&u.home).into_owned()))
+    }
+
+    #[test]
+    fn a_user_is_a_name_or_a_number_with_or_without_a_group() {
+        let (mut users, etc) = users("find");
+        let home = String::from;
+        assert_eq!(found(&mut users, ""), Ok((0, 0, vec![10], home("/root"))));
+        assert_eq!(found(&mut users, "node"), Ok((1000, 1001, vec![10, 44], home("/home/node"))));
+        assert_eq!(found(&mut users, "1000"), Ok((1000, 1001, vec![10, 44], home("/home/node"))), "the first of two");
+        assert_eq!(found(&mut users, "node:video"), Ok((1000, 44, vec![], home("/home/node"))), "that group alone");
+        assert_eq!(found(&mut users, "node:77"), Ok((1000, 77, vec![], home("/home/node"))));
+        assert_eq!(found(&mut users, "4242"), Ok((4242, 0, vec![], home(""))), "a number needs no entry");
+        assert_eq!(found(&mut users, "4242:4243"), Ok((4242, 4243, vec![], home(""))));
+        assert_eq!(found(&mut users, ":10"), Ok((0, 10, vec![], home("/root"))));
+        assert_eq!(found(&mut users, "last"), Ok((9, 9, vec![], home("/last"))), "without a newline behind");
+        assert_eq!(found(&mut users, "1234"), Ok((5, 6, vec![], home("/digits"))), "a name wins over a number");
+        assert_eq!(found(&mut users, "0:99").map(|found| found.1), Ok(98), "so it does with groups");
+        assert!(std::fs::remove_dir_all(etc).is_ok());
+    }
+
+    #[test]
+    fn who_is_not_there_is_not_found() {
+        let (mut users, etc) = users("none");
+        for spec in ["nobody", "broken", "nan", "none", "4294967295", "-1", "99999999999", "no de", "# no user"] {
+            assert_eq!(users.find(spec), Err(UserError::NoUser), "{}", spec);
+        }
+        for spec in ["node:", "node:nogroup", "node:bad", "node:4294967295", "0:0:0"] {
+            assert_eq!(users.find(spec), Err(UserError::NoGroup), "{}", spec);
+        }
+        assert!(std::fs::remove_dir_all(&etc).is_ok());
+        assert_eq!(found(&mut users, "node"), Err(UserError::NoUser), "the files are gone");
+        assert_eq!(found(&mut users, "1000"), Ok((1000, 0, vec![], String::new())));
+    }
+}

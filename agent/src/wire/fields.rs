@@ -128,3 +128,59 @@ pub fn put_message(out: &mut Vec<u8>, field: u8, value: &[u8]) {
     put_varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(bytes: &[u8]) -> Result<Option<(u32, Value<'_>)>, Malformed> {
+        Fields::of(bytes).next_field()
+    }
+
+    #[test]
+    fn numbers_of_every_length_come_back() {
+        for bits in 0..64 {
+            for value in [1u64 << bits, (1 << bits) - 1, u64::MAX >> bits] {
+                let mut bytes = Vec::new();
+                put_number(&mut bytes, 15, value);
+                let expected = (value != 0).then_some((15, Value::Varint(value)));
+                assert_eq!(only(&bytes), Ok(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_outside_the_message() {
+        assert_eq!(only(&[]), Ok(None));
+        assert_eq!(only(&[0x0a, 3, 1, 2]), Err(Malformed), "bytes");
+        assert_eq!(only(&[0x08]), Err(Malformed), "a number that is not there");
+        assert_eq!(only(&[0x08, 0x80]), Err(Malformed), "a number that goes on");
+        assert_eq!(only(&[0x09, 1, 2, 3, 4, 5, 6, 7]), Err(Malformed), "64 bits");
+        assert_eq!(only(&[0x0d, 1, 2, 3]), Err(Malformed), "32 bits");
+        let mut length = vec![0x0a];
+        put_varint(&mut length, u64::MAX - 5);
+        assert_eq!(only(&length), Err(Malformed), "a length that would lead backwards");
+    }
+
+    #[test]
+    fn what_no_encoder_makes_is_refused() {
+        assert_eq!(only(&[0x00, 1]), Err(Malformed), "field 0");
+        for wire_type in [3, 4, 6, 7] {
+            assert_eq!(only(&[0x08 | wire_type, 0]), Err(Malformed), "type {}", wire_type);
+        }
+        assert_eq!(only(&[&[0x08][..], &[0xff; 10], &[1]].concat()), Err(Malformed), "11 bytes of number");
+        let mut far = Vec::new();
+        put_varint(&mut far, 1 << 32);
+        far.push(0);
+        assert_eq!(only(&far), Err(Malformed), "field 2²⁹");
+    }
+
+    #[test]
+    fn a_value_is_of_one_type() {
+        assert_eq!(Value::Varint(1).bytes(), Err(Malformed));
+        assert_eq!(Value::Bytes(b"1").u64(), Err(Malformed));
+        assert_eq!(Value::Other.bool(), Err(Malformed));
+        assert_eq!(Value::Bytes(&[0xff]).str(), Err(Malformed));
+        assert_eq!(Value::Varint(1 << 32 | 7).u32(), Ok(7));
+    }
+}

@@ -108,3 +108,52 @@ impl Header {
         self.flags & FLAG_END != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: Header = Header { length: 5, stream: 0x0102_0304, kind: Kind::Data, flags: 0x81, generation: 9 };
+
+    fn spoilt(at: usize, byte: u8) -> Result<Header, BrokenHeader> {
+        let mut bytes = DATA.bytes();
+        bytes[at] = byte;
+        Header::parse(&bytes)
+    }
+
+    #[test]
+    fn a_header_is_little_endian() {
+        let bytes = [5, 0, 0, 0, 4, 3, 2, 1, 4, 0x81, 0x4e, 0x4b, 9, 0, 0, 0];
+        assert_eq!(DATA.bytes(), bytes);
+        assert_eq!(Header::parse(&bytes), Ok(DATA));
+        assert_eq!((DATA.channel(), DATA.is_end()), (1, true));
+    }
+
+    #[test]
+    fn every_field_has_its_limits() {
+        assert_eq!(spoilt(10, 0x4f), Err(BrokenHeader::Magic));
+        assert_eq!(spoilt(11, 0), Err(BrokenHeader::Magic));
+        assert_eq!(spoilt(8, 0), Err(BrokenHeader::Kind));
+        assert_eq!(spoilt(8, 9), Err(BrokenHeader::Kind));
+        assert_eq!(spoilt(3, 1), Err(BrokenHeader::Length));
+        for flag in [0x04, 0x08, 0x10, 0x20, 0x40] {
+            assert_eq!(spoilt(9, flag), Err(BrokenHeader::Flags));
+        }
+        for kind in [1, 2, 3, 5, 6, 7, 8] {
+            assert_eq!(spoilt(8, kind), Err(BrokenHeader::Flags), "only DATA has flags: {}", kind);
+        }
+    }
+
+    #[test]
+    fn the_longest_payload_is_the_limit_itself() {
+        let most = Header { length: MAX_PAYLOAD_BYTES as u32, ..DATA };
+        assert_eq!(Header::parse(&most.bytes()), Ok(most));
+        let over = Header { length: MAX_PAYLOAD_BYTES as u32 + 1, ..DATA };
+        assert_eq!(Header::parse(&over.bytes()), Err(BrokenHeader::Length));
+    }
+
+    #[test]
+    fn a_sync_is_no_header() {
+        assert!(Header::parse(&SYNC).is_err());
+    }
+}

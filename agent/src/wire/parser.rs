@@ -101,3 +101,80 @@ impl Parser {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::Kind;
+    use super::*;
+
+    fn frame(length: usize) -> Vec<u8> {
+        let header = Header { length: length as u32, stream: 1, kind: Kind::Data, flags: 0, generation: 1 };
+        [&header.bytes()[..], &vec![7; length]].concat()
+    }
+
+    /// Lengths of the payloads found, `piece` bytes received at a time.
+    fn found(parser: &mut Parser, bytes: &[u8], piece: usize) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        for piece in bytes.chunks(piece) {
+            let space = parser.space();
+            space[..piece.len()].copy_from_slice(piece);
+            parser.filled(piece.len());
+            while let Some(frame) = parser.next_frame() {
+                lengths.push(frame.payload.len());
+            }
+        }
+        lengths
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_they_are_cut() {
+        let bytes = [frame(0), SYNC.to_vec(), frame(3), frame(300), SYNC.to_vec(), SYNC.to_vec(), frame(1)].concat();
+        for piece in 1..=bytes.len() {
+            assert_eq!(found(&mut Parser::new(), &bytes, piece), [0, 3, 300, 1], "pieces of {}", piece);
+        }
+    }
+
+    #[test]
+    fn the_longest_frames_always_find_room() {
+        let mut parser = Parser::new();
+        let bytes = [frame(1), frame(MAX_PAYLOAD_BYTES), frame(MAX_PAYLOAD_BYTES - 1)].concat();
+        for piece in [1000, 65_536, 65_537, 1] {
+            assert_eq!(found(&mut parser, &bytes, piece), [1, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES - 1]);
+        }
+        assert_eq!(parser.buffer.len(), BUFFER_BYTES);
+    }
+
+    #[test]
+    fn after_a_broken_header_all_is_discarded_up_to_a_sync() {
+        let mut parser = Parser::new();
+        let mut broken = frame(0);
+        broken[8] = 0;
+        assert!(found(&mut parser, &[broken, frame(1)].concat(), 5).is_empty());
+        assert!(!parser.is_synced());
+        let noise = vec![0xff; 3 * BUFFER_BYTES];
+        assert!(found(&mut parser, &noise, 60_000).is_empty());
+        assert!(found(&mut parser, &SYNC[..9], 4).is_empty());
+        assert_eq!(found(&mut parser, &[SYNC.to_vec(), frame(2)].concat(), 3), [2], "a sync begun in vain");
+        assert!(parser.is_synced());
+    }
+
+    #[test]
+    fn enough_zeros_lead_out_of_any_frame() {
+        let zeros = vec![0; HEADER_BYTES + MAX_PAYLOAD_BYTES];
+        for left in [1, 11, 12, 15, 16, 17, 1000, MAX_PAYLOAD_BYTES] {
+            let mut parser = Parser::new();
+            let begun = frame(MAX_PAYLOAD_BYTES);
+            found(&mut parser, &begun[..left], 65_536);
+            found(&mut parser, &zeros, 65_536);
+            assert_eq!(found(&mut parser, &[SYNC.to_vec(), frame(2)].concat(), 65_536), [2], "after {} bytes", left);
+        }
+    }
+
+    #[test]
+    fn resync_forgets_what_was_received() {
+        let mut parser = Parser::new();
+        found(&mut parser, &frame(100)[..50], 50);
+        parser.resync();
+        assert_eq!(found(&mut parser, &[frame(1), SYNC.to_vec(), frame(2)].concat(), 9), [2]);
+    }
+}
