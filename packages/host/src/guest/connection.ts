@@ -203,7 +203,7 @@ export class GuestConnection {
       ready.window > MAX_WINDOW_BYTES
     ) {
       throw new KilnError("GUEST_PROTOCOL", `the guest agent answered with version ${ready.version}`, {
-        hint: "rebuild the template: kiln template build --force",
+        hint: "its template was built by another version of Kiln: remove it by kiln template rm, and build it again",
       });
     }
     this.#ready = undefined;
