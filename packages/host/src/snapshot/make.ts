@@ -23,6 +23,8 @@ import { warmUp } from "./warm-up.ts";
 /** How long a guest may take to boot, in milliseconds. Software emulation on a busy host needs several seconds. */
 const BOOT_TIMEOUT_MS = 120_000;
 const FIRST_GENERATION = 1;
+/** A lock that is free is had in a few milliseconds. */
+const WAITING_NOTICE_MS = 500;
 
 export interface SnapshotRequest {
   subject: SnapshotSubject;
@@ -48,8 +50,9 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
   if (found) return found;
   const key = snapshotKey(request.subject);
   return runStage(context.onProgress, "snapshot", async (update) => {
-    update("waiting for another process that makes it");
-    await using _lock = await lockFile(context.home.lock(`snapshot-${key}`), context.signal);
+    const notice = setTimeout(() => update("waiting for another process that makes it"), WAITING_NOTICE_MS);
+    const locking = lockFile(context.home.lock(`snapshot-${key}`), context.signal);
+    await using _lock = await locking.finally(() => clearTimeout(notice));
     const made = await findSnapshot(context.home, request.subject);
     if (made) return made;
     await using scratch = await openOwnedFolder(context.home.tmp);
