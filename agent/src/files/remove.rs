@@ -168,3 +168,24 @@ impl Work for Removal {
         Progress::Ended(Reply::Error(Error::new(ErrorCode::Cancelled, "cancelled")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// What a race comes to: a link is there by the time the directory is entered.
+    #[test]
+    fn a_link_in_a_directorys_place_is_not_entered() {
+        let scratch = std::env::temp_dir().join(format!("kiln-enter-{}", std::process::id()));
+        assert!(std::fs::create_dir_all(scratch.join("directory")).is_ok());
+        assert!(symlink("directory", scratch.join("link")).is_ok());
+        let enter_named = |name: &str| {
+            let parent = c_string(scratch.to_string_lossy().as_bytes())?;
+            enter(&files::open(None, &parent, libc::O_PATH | libc::O_DIRECTORY, 0)?, &c_string(name.as_bytes())?)
+        };
+        assert!(enter_named("directory").is_ok());
+        assert!(matches!(enter_named("link"), Err(Errno(libc::ENOTDIR | libc::ELOOP))));
+        assert!(std::fs::remove_dir_all(&scratch).is_ok());
+    }
+}
