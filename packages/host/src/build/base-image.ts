@@ -4,7 +4,7 @@ import { KilnError } from "../errors.ts";
 import { lockFile } from "../os/file-lock.ts";
 import { type OnProgress, runStage } from "../progress.ts";
 import { debianSuite, makeDebianImage } from "./debian-image.ts";
-import { lastLine, runPodman, tryContained, tryPodman } from "./podman.ts";
+import { lastLine, runPodman, tryPodman, tryUsersPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
 
 /** A registry that has not begun to answer by then counts as out of reach. */
@@ -60,10 +60,10 @@ async function hasImage(store: PodmanStore, name: string, { signal }: BaseImageO
 async function copyFromUser(store: PodmanStore, name: string, options: BaseImageOptions): Promise<boolean> {
   const limits = options.signal ? { signal: options.signal } : {};
   for (const candidate of [name, name.replace(/^docker\.io\/(?:library\/)?/, "localhost/")]) {
-    if ((await tryContained("podman", ["image", "exists", candidate], limits)).exitCode !== 0) continue;
+    if ((await tryUsersPodman(["image", "exists", candidate], limits)).exitCode !== 0) continue;
     const archive = join(options.tmpdir, "base.tar");
     try {
-      const saved = await tryContained("podman", ["save", "--quiet", "--output", archive, candidate], limits);
+      const saved = await tryUsersPodman(["save", "--quiet", "--output", archive, candidate], limits);
       if (saved.exitCode !== 0) return false;
       await runPodman(store, ["load", "--quiet", "--input", archive], { ...limits, tmpdir: options.tmpdir });
       if (candidate !== name) await runPodman(store, ["tag", candidate, name], limits);

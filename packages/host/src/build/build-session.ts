@@ -1,5 +1,3 @@
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { KilnHome } from "../home.ts";
 import { openScratch, sweepScratch } from "../os/scratch.ts";
 import type { OnProgress } from "../progress.ts";
@@ -7,7 +5,7 @@ import { ensureBaseImage } from "./base-image.ts";
 import { buildStrategy } from "./build-strategy.ts";
 import { type PodmanStore, podmanStore } from "./podman-store.ts";
 import { withStorageDriver } from "./storage-driver.ts";
-import { sweepStore, useStore } from "./store-sweep.ts";
+import { openWorkFolder, sweepStore, useStore } from "./store-sweep.ts";
 
 export interface BuildOptions {
   onProgress?: OnProgress;
@@ -19,7 +17,7 @@ export interface BuildSession extends AsyncDisposable {
   store: PodmanStore;
   /** Folder of this build, gone when it ends; on the same file system as the caches. */
   scratch: string;
-  /** Folder for podman's temporary files, inside `scratch`. */
+  /** Folder for podman's temporary files. */
   tmpdir: string;
   /** Flags for `podman build`: isolation and network. */
   flags: readonly string[];
@@ -38,8 +36,7 @@ export async function openBuildSession(
   await using stack = new AsyncDisposableStack();
   stack.use(await useStore(store, signal));
   const scratch = stack.use(await openScratch(home)).path;
-  const tmpdir = join(scratch, "tmp");
-  await mkdir(tmpdir);
+  const tmpdir = stack.use(await openWorkFolder(store)).path;
   const common = { ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}), tmpdir };
   await ensureBaseImage(store, baseImage, common);
   const strategy = await buildStrategy(store, baseImage, common);

@@ -2,7 +2,7 @@ import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { KilnError } from "../errors.ts";
-import { isRoot, lastLine, runPodman, tryContained, tryPodman } from "./podman.ts";
+import { lastLine, runPodman, tryInStore } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
 import { openWorkFolder } from "./store-sweep.ts";
 
@@ -93,11 +93,9 @@ export async function makeDebianImage(
     timeoutMs: LIMIT_MS,
     onLine: (line: string) => update(line.slice(0, 200)),
   };
-  // Without root it needs a user namespace. It could make one itself, in which it could not enter KILN_HOME; in
-  // podman's the user is root, and the files' owners come out right.
-  const made = isRoot
-    ? await tryContained("mmdebstrap", words, limits)
-    : await tryPodman(store, ["unshare", "mmdebstrap", "--mode=root", ...words], limits);
+  // Without root it could make a user namespace of its own, in which it could not enter KILN_HOME. In podman's it is
+  // root, and the files' owners come out right.
+  const made = await tryInStore(store, "mmdebstrap", ["--mode=root", ...words], limits);
   if (made.exitCode !== 0) {
     throw unavailable(
       made.timedOut ? "it took too long" : lastLine(made.stderr),

@@ -13,7 +13,7 @@ export interface PodmanOptions {
   onLine?: LineSink;
   /** Variables beside this process's own. */
   env?: Record<string, string>;
-  /** Where podman puts its large temporary files; a scratch folder, so that nothing of a killed build stays. */
+  /** Where podman puts its large temporary files; a work folder of the store, which is swept. */
   tmpdir?: string;
 }
 
@@ -29,24 +29,35 @@ export interface PodmanResult {
 const MAX_CAPTURED = 4 * 1024 * 1024;
 export const isRoot = process.getuid?.() === 0;
 
+/** What puts a PID and a mount namespace around a command: when its first process dies, all others die with it. */
+const NAMESPACES = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"];
+
 /**
- * The words that run `command` so that it and everything it starts end with this process, kill -9 included.
- *
- * Root gets a PID and a mount namespace around it: when its first process dies the kernel kills all the others and
- * unmounts what they had mounted. Podman without root makes such namespaces itself.
+ * Runs a command in namespaces of its own and kills it when standard input ends, which it does with the process at
+ * its other end. Where a /proc of its own is refused (inside some containers) the command runs without a PID
+ * namespace, and what a killed step has started may outlive it.
  */
-export function contained(command: string, args: readonly string[]): [string, string[]] {
-  return isRoot
-    ? diesWithOwner("unshare", [
-        "--pid",
-        "--fork",
-        "--kill-child=KILL",
-        "--mount-proc",
-        "--",
-        command,
-        ...args,
-      ])
-    : diesWithOwner(command, args);
+const GUARD = `
+exec 3<&0 </dev/null
+if ${NAMESPACES.join(" ")} true 2>/dev/null; then set -- ${NAMESPACES.join(" ")} "$@"; fi
+"$@" 3<&- & job=$!
+{ read -r _ <&3; kill -KILL "$job"; } 2>/dev/null & guard=$!
+wait "$job"; status=$?
+kill "$guard" 2>/dev/null
+exit "$status"`;
+
+/**
+ * The words that run `command` so that it and everything it starts end with this process, kill -9 included, and
+ * what they had mounted is unmounted.
+ *
+ * Without root that takes podman's user namespace around it, and a guard: `podman unshare` becomes a process that
+ * outlives the one that was started.
+ */
+function contained(store: PodmanStore, command: string, args: readonly string[]): [string, string[]] {
+  const [enterNamespaces = "", ...flags] = NAMESPACES;
+  if (isRoot) return diesWithOwner(enterNamespaces, [...flags, command, ...args]);
+  const enter = [...storeFlags(store), "unshare", "bash", "-c", GUARD, "bash"];
+  return diesWithOwner("podman", [...enter, command, ...args]);
 }
 
 const storeFlags = ({ root, runroot, driver }: PodmanStore) => [
@@ -65,7 +76,7 @@ export async function tryPodman(
   options: PodmanOptions = {},
 ): Promise<PodmanResult> {
   await makeStoreFolders(store);
-  return tryContained("podman", [...storeFlags(store), ...args], withRuntimeDir(store, options));
+  return tryInStore(store, "podman", [...storeFlags(store), ...args], options);
 }
 
 /** As {@link tryPodman}, but a non-zero exit is an `INTERNAL` error: for commands that have no reason to fail. */
@@ -82,14 +93,27 @@ export async function runPodman(
   });
 }
 
-/** Runs any command under the same rules as podman: contained, bounded, its output in lines. */
-export async function tryContained(
+/** Runs any command as {@link tryPodman} runs podman; without root, in the same user namespace. */
+export function tryInStore(
+  store: PodmanStore,
   command: string,
   args: readonly string[],
   options: PodmanOptions = {},
 ): Promise<PodmanResult> {
+  return runLines(command, contained(store, command, args), withRuntimeDir(store, options));
+}
+
+/** Runs podman on the storage of the user's own: for short commands that only read. */
+export function tryUsersPodman(args: readonly string[], options: PodmanOptions = {}): Promise<PodmanResult> {
+  return runLines("podman", diesWithOwner("podman", args), options);
+}
+
+async function runLines(
+  command: string,
+  [file, words]: [string, string[]],
+  options: PodmanOptions,
+): Promise<PodmanResult> {
   options.signal?.throwIfAborted();
-  const [file, words] = contained(command, args);
   const child = execa(file, words, { ...spawnOptions(options) });
   const stdout = capture();
   const stderr = capture();
@@ -119,11 +143,11 @@ export function streamPodman(
 ): { stdout: Readable; done: Promise<void> } {
   options.signal?.throwIfAborted();
   // Podman opens /dev/stdout by name. Node gives its children sockets, which cannot be opened so; a pipe can.
-  const [file, words] = contained("bash", [
+  const [file, words] = contained(store, "bash", [
     ...["-c", 'set -o pipefail; "$@" | cat', "bash"],
     ...["podman", ...storeFlags(store), ...args],
   ]);
-  const child = execa(file, words, { ...spawnOptions(options) });
+  const child = execa(file, words, { ...spawnOptions(withRuntimeDir(store, options)) });
   const stderr = capture();
   const lines = splitLines(child.stderr, stderr.add);
   const done = child.then(async (result) => {
@@ -149,12 +173,12 @@ function withRuntimeDir({ runroot }: PodmanStore, options: PodmanOptions): Podma
 function spawnOptions({ signal, timeoutMs, tmpdir, env }: PodmanOptions) {
   return {
     buffer: false,
-    stdin: "ignore",
+    // Says that this process is alive; nothing is ever written.
+    stdin: "pipe",
     reject: false,
     stripFinalNewline: false,
-    // Root's child is the unshare(1) that holds the namespaces and is deaf to SIGTERM; killing it ends them all.
-    killSignal: isRoot ? "SIGKILL" : "SIGTERM",
-    forceKillAfterDelay: 5000,
+    // What a build leaves is swept after it, however it ends; asking it to end first would only take longer.
+    killSignal: "SIGKILL",
     ...(signal ? { cancelSignal: signal } : {}),
     ...(timeoutMs ? { timeout: timeoutMs } : {}),
     // English messages, whatever the user's language: some of them are read.

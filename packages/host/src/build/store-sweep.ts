@@ -1,8 +1,9 @@
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { systemErrorCode } from "../errors.ts";
+import { KilnError, systemErrorCode } from "../errors.ts";
 import { lockFile, tryLockFile } from "../os/file-lock.ts";
-import { isRoot, runPodman, tryPodman } from "./podman.ts";
+import { type OwnedFolder, openOwnedFolder } from "../os/owned-folder.ts";
+import { isRoot, runPodman, tryInStore, tryPodman } from "./podman.ts";
 import { makeStoreFolders, type PodmanStore } from "./podman-store.ts";
 
 /** Where the process that holds podman's user namespace is named, below XDG_RUNTIME_DIR. */
@@ -24,19 +25,20 @@ export async function sweepStore(store: PodmanStore): Promise<void> {
   if (lock === undefined) return;
   const ids = await listContainers(store);
   if (ids.length > 0) await runPodman(store, ["rm", "--force", ...ids]);
-  await removeTree(store, workFolder(store));
+  await removeTree(store, workFolders(store));
   if (!isRoot) await endPause(store);
 }
 
-/** A folder for files whose owners are other users than this process's; one at a time, gone at the end. */
-export async function openWorkFolder(store: PodmanStore): Promise<{ path: string } & AsyncDisposable> {
-  const path = workFolder(store);
-  await removeTree(store, path);
-  await mkdir(path, { mode: 0o700 });
+/**
+ * A folder for podman's temporary files. Without root they may belong to subordinate ids, or have modes that keep out
+ * even their owner, so it is not among the scratch folders, which anybody can remove.
+ */
+export async function openWorkFolder(store: PodmanStore): Promise<OwnedFolder> {
+  const { path } = await openOwnedFolder(workFolders(store));
   return { path, [Symbol.asyncDispose]: () => removeTree(store, path) };
 }
 
-const workFolder = ({ root }: PodmanStore) => join(root, "work");
+const workFolders = ({ root }: PodmanStore) => join(root, "work");
 
 async function listContainers(store: PodmanStore): Promise<string[]> {
   const list = ["ps", "--all", "--external", "--quiet", "--no-trunc"];
@@ -55,7 +57,8 @@ async function removeTree(store: PodmanStore, path: string): Promise<void> {
     await rm(path, { recursive: true, force: true });
   } catch (error) {
     if (isRoot || !["EACCES", "EPERM"].includes(systemErrorCode(error) ?? "")) throw error;
-    await runPodman(store, ["unshare", "rm", "-rf", path]);
+    const { exitCode, stderr } = await tryInStore(store, "rm", ["-rf", path]);
+    if (exitCode !== 0) throw new KilnError("INTERNAL", `cannot remove ${path}: ${stderr}`, { cause: error });
   }
 }
 
