@@ -167,6 +167,15 @@ fn a_terminal_has_a_size_and_tells_of_a_new_one() {
 }
 
 #[test]
+fn a_terminals_output_comes_whole() {
+    let mut host = Host::ready();
+    let outcome = host.run(&Exec::sh("stty -opost; seq 1 300000").terminal(24, 80).request());
+    let expected: String = (1..=300_000).map(|n| format!("{}\n", n)).collect();
+    assert!(outcome.output == expected.as_bytes(), "{} of {} bytes", outcome.output.len(), expected.len());
+    assert_eq!(outcome.reply, exited(0));
+}
+
+#[test]
 fn the_end_of_input_reaches_a_terminal_and_so_does_ctrl_c() {
     let mut host = Host::ready();
     let cat = host.open(&Exec::new(&["cat"]).terminal(24, 80).stdin().request());
