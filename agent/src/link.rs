@@ -55,9 +55,10 @@ impl Link {
     pub fn receive(&mut self, parser: &mut Parser) -> Received {
         match fd::read(&self.fd, parser.space()) {
             Ok(0) => {
-                // A port whose host is away reads as ended; half a frame from it will never be whole.
+                // A port whose host is away reads as ended. So does one whose new host's first bytes were faster than
+                // the news of it: what has come must not be thrown away.
                 self.readable = false;
-                parser.resync();
+                parser.host_gone();
                 if self.kind == LinkKind::Socket {
                     Received::Closed
                 } else {

@@ -13,6 +13,8 @@ pub struct Parser {
     end: usize,
     /// Whether a header is expected at `start`; otherwise all is discarded up to the next SYNC.
     synced: bool,
+    /// Where in the buffer a frame was cut short by a host that went away, as far as one can tell.
+    cut_at: Option<usize>,
 }
 
 impl Default for Parser {
@@ -24,7 +26,7 @@ impl Default for Parser {
 impl Parser {
     /// A stream starts in step: its first bytes may be a SYNC or a header.
     pub fn new() -> Parser {
-        Parser { buffer: vec![0; BUFFER_BYTES], start: 0, end: 0, synced: true }
+        Parser { buffer: vec![0; BUFFER_BYTES], start: 0, end: 0, synced: true, cut_at: None }
     }
 
     /// Where the caller puts bytes; never empty once `next_frame` has returned None.
@@ -36,6 +38,7 @@ impl Parser {
         } else if self.start > BUFFER_BYTES / 2 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
+            self.cut_at = self.cut_at.map(|at| at - self.start);
             self.start = 0;
         }
         &mut self.buffer[self.end..]
@@ -46,11 +49,12 @@ impl Parser {
         self.end = (self.end + count).min(self.buffer.len());
     }
 
-    /// Forgets what was received and discards what comes up to the next SYNC.
-    pub fn resync(&mut self) {
-        self.start = 0;
-        self.end = 0;
-        self.synced = false;
+    /// The host looks gone. Half a frame is then either its last or, since the news of a host's coming can be slower
+    /// than its bytes, one whose rest is on its way: a SYNC in the place of the rest tells.
+    pub fn host_gone(&mut self) {
+        if self.synced && self.start < self.end {
+            self.cut_at = Some(self.end);
+        }
     }
 
     pub fn is_synced(&self) -> bool {
@@ -62,6 +66,18 @@ impl Parser {
         loop {
             if !self.synced && !self.find_sync() {
                 return None;
+            }
+            if let Some(at) = self.cut_at {
+                let news = &self.buffer[at..self.end];
+                let known = news.len().min(SYNC.len());
+                if news[..known] != SYNC[..known] {
+                    self.cut_at = None; // The rest of the frame.
+                } else if known == SYNC.len() {
+                    self.start = at;
+                    self.cut_at = None;
+                } else {
+                    return None;
+                }
             }
             let rest = &self.buffer[self.start..self.end];
             let bytes = <&[u8; HEADER_BYTES]>::try_from(rest.get(..HEADER_BYTES)?).ok()?;
@@ -127,6 +143,29 @@ mod tests {
     }
 
     #[test]
+    fn half_a_frame_of_a_host_that_is_gone_gives_way_to_the_next_hosts_sync() {
+        for piece in [1, 7, 1000] {
+            let mut parser = Parser::new();
+            assert!(found(&mut parser, &frame(200)[..100], piece).is_empty());
+            parser.host_gone();
+            parser.host_gone();
+            assert_eq!(found(&mut parser, &[&SYNC[..], &frame(3), &frame(4)].concat(), piece), [3, 4]);
+        }
+    }
+
+    #[test]
+    fn a_host_that_only_looked_gone_goes_on_in_the_middle_of_its_frame() {
+        let bytes = [&SYNC[..], &frame(3), &frame(200), &frame(4)].concat();
+        for cut in 0..bytes.len() {
+            let mut parser = Parser::new();
+            let mut lengths = found(&mut parser, &bytes[..cut], 64);
+            parser.host_gone();
+            lengths.extend(found(&mut parser, &bytes[cut..], 64));
+            assert_eq!(lengths, [3, 200, 4], "cut at {}", cut);
+        }
+    }
+
+    #[test]
     fn frames_come_out_whole_however_they_are_cut() {
         let bytes = [frame(0), SYNC.to_vec(), frame(3), frame(300), SYNC.to_vec(), SYNC.to_vec(), frame(1)].concat();
         for piece in 1..=bytes.len() {
@@ -168,13 +207,5 @@ mod tests {
             found(&mut parser, &zeros, 65_536);
             assert_eq!(found(&mut parser, &[SYNC.to_vec(), frame(2)].concat(), 65_536), [2], "after {} bytes", left);
         }
-    }
-
-    #[test]
-    fn resync_forgets_what_was_received() {
-        let mut parser = Parser::new();
-        found(&mut parser, &frame(100)[..50], 50);
-        parser.resync();
-        assert_eq!(found(&mut parser, &[frame(1), SYNC.to_vec(), frame(2)].concat(), 9), [2]);
     }
 }
