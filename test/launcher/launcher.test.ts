@@ -51,7 +51,7 @@ test("arguments, working folder and exit code pass through, also through a chain
   assert.deepEqual(JSON.parse(stdout), { args, cwd: deep });
 });
 
-test("a signal reaches the command itself", async () => {
+test("a signal reaches the command itself", { timeout: 60_000 }, async () => {
   const { child, ended } = checkout.start(["template", "wait"]);
   await once(child.stdout, "data");
   child.kill("SIGTERM");

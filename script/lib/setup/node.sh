@@ -68,6 +68,8 @@ bring_node() {
     rm -rf "$part"
     give_up "asked $(route_name) for Node.js $node_version and got $found" "install Node.js $node_major or newer with npm"
   fi
+  # What a wheel or an npm package carries as bin/npm are copies that do not find their own files.
+  for tool in npm npx; do ln -sf "../lib/node_modules/npm/bin/$tool-cli.js" "$part/node/bin/$tool"; done
   mv "$part/node" "$runtime/node-v$node_version"
   rm -rf "$part"
   find_node
