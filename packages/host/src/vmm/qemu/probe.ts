@@ -59,9 +59,37 @@ export async function probeQemu(
   guestAgent: () => Promise<string>,
   signal?: AbortSignal,
 ): Promise<QemuProbe> {
+  const subject = await describeSubject(kernel);
+  const known = await readProbe(file);
+  if (known && isAbout(known, subject)) return known;
+
+  const version = await qemuVersion(subject.binary);
+  const { kind, reason } = await chooseAccelerator(subject, kernel, signal);
+  const accelerator: Accelerator =
+    kind === "kvm" ? { kind } : { kind, tscKhz: await measureTsc(await guestAgent()) };
+  const probe: QemuProbe = { subject, version, accelerator, reason };
+  await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
+  return probe;
+}
+
+/** What was found out about the present QEMU with `kernel`, or undefined: nothing is tried. */
+export async function knownProbe(file: string, kernel: { key: string }): Promise<QemuProbe | undefined> {
+  const known = await readProbe(file);
+  return known && isAbout(known, await describeSubject(kernel)) ? known : undefined;
+}
+
+/** What was found out last, whatever it was about. */
+export async function readProbe(file: string): Promise<QemuProbe | undefined> {
+  return Probe.safeParse(await readJson(file)).data;
+}
+
+const isAbout = (probe: QemuProbe, subject: QemuProbe["subject"]) =>
+  JSON.stringify(probe.subject) === JSON.stringify(subject);
+
+async function describeSubject(kernel: { key: string }): Promise<QemuProbe["subject"]> {
   const binary = await findQemu();
   const { size, mtimeMs } = await stat(binary);
-  const subject: QemuProbe["subject"] = {
+  return {
     binary,
     binarySize: size,
     binaryModifiedMs: mtimeMs,
@@ -73,16 +101,6 @@ export async function probeQemu(
     ),
     guestKernel: kernel.key,
   };
-  const known = Probe.safeParse(await readJson(file));
-  if (known.success && JSON.stringify(known.data.subject) === JSON.stringify(subject)) return known.data;
-
-  const version = await qemuVersion(binary);
-  const { kind, reason } = await chooseAccelerator(subject, kernel, signal);
-  const accelerator: Accelerator =
-    kind === "kvm" ? { kind } : { kind, tscKhz: await measureTsc(await guestAgent()) };
-  const probe: QemuProbe = { subject, version, accelerator, reason };
-  await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
-  return probe;
 }
 
 async function readJson(file: string): Promise<unknown> {
