@@ -51,6 +51,17 @@ export function machineArguments(accelerator: Accelerator): string[] {
 /** QEMU's option values are comma-separated: a comma in one is written twice. */
 const quote = (value: string): string => value.replaceAll(",", ",,");
 
+const CONTROL_SOCKET = { before: "socket,id=qmp,path=", after: ",server=on,wait=off" };
+
+const controlSocket = (path: string): string => CONTROL_SOCKET.before + quote(path) + CONTROL_SOCKET.after;
+
+/** The path of the control socket in a command line made of `qemuArguments`, or undefined for any other. */
+export function controlSocketOf(commandLine: readonly string[]): string | undefined {
+  const { before, after } = CONTROL_SOCKET;
+  const option = commandLine.find((argument) => argument.startsWith(before) && argument.endsWith(after));
+  return option?.slice(before.length, -after.length).replaceAll(",,", ",");
+}
+
 /**
  * The microvm machine with a disk, a serial port to the agent and nothing else. The order of devices is part of a
  * snapshot's format.
@@ -93,7 +104,7 @@ export function qemuArguments(
     ...["-device", "virtio-serial-device,max_ports=2"],
     ...["-chardev", `socket,id=agent,path=${quote(paths.agentSocket)},server=on,wait=off`],
     ...["-device", `virtserialport,chardev=agent,nr=1,name=${AGENT_PORT}`],
-    ...["-chardev", `socket,id=qmp,path=${quote(paths.qmpSocket)},server=on,wait=off`],
+    ...["-chardev", controlSocket(paths.qmpSocket)],
     ...["-mon", "chardev=qmp,mode=control"],
   ];
 }

@@ -1,51 +1,146 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { open } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
+import { killProcess } from "../../os/kill-process.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
+import { type ProcessId, processId } from "../../os/process-id.ts";
 import type { VmExit } from "../vmm.ts";
+import { lastWords } from "./log.ts";
 
 /** How much of QEMU's last words is kept. */
 const LAST_WORDS_CHARACTERS = 2_000;
+/** Size QEMU's log cannot grow beyond, and no file it writes, in blocks of 512 bytes. */
+const LOG_LIMIT_BLOCKS = 256;
+/**
+ * A detached QEMU has nobody who reads what it says, so it says it to a file. That a guest makes it talk without end must not
+ * fill the disk: writes beyond the limit fail, and the signal that comes with that is ignored.
+ */
+const BOUNDED = `ulimit -c 0; ulimit -f ${LOG_LIMIT_BLOCKS}; trap '' XFSZ; exec "$@"`;
 
-/** A running QEMU: its exit is known, with what it said last, and it dies with this process. */
-export class QemuProcess {
-  readonly pid: number;
+/** A process that runs QEMU, whoever started it. */
+export interface QemuProcess {
+  readonly id: ProcessId;
   readonly exited: Promise<VmExit>;
-  readonly #child: ChildProcess;
-  readonly #gone = new AbortController();
-  #lastWords = "";
-  #stopping = false;
+  /** Fires, with the reason as KilnError, when QEMU is gone. */
+  readonly gone: AbortSignal;
+  stop(): Promise<void>;
+  /** Lets it run on when its control connection ends. */
+  release(): void;
+}
 
-  /** `incoming` is inherited as file descriptor 3. */
-  constructor(binary: string, args: readonly string[], incoming?: number) {
-    const [command, words] = diesWithOwner(binary, args);
-    this.#child = spawn(command, words, {
-      stdio: ["ignore", "ignore", "pipe", ...(incoming === undefined ? [] : [incoming])],
-      env: { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent" },
-    });
-    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.#lastWords = (this.#lastWords + text).slice(-LAST_WORDS_CHARACTERS);
-    });
-    this.pid = this.#child.pid ?? -1;
-    this.exited = new Promise((resolve) => {
-      this.#child.once("error", (error) => resolve({ expected: false, reason: error.message }));
-      // "close" rather than "exit": by then its last words have been read.
-      this.#child.once("close", (code, signal) => {
-        const how = signal === null ? `QEMU ended with exit code ${code}` : `QEMU was killed by ${signal}`;
-        const said = this.#lastWords.trim();
-        resolve({ expected: this.#stopping, reason: said === "" ? how : `${how}: ${said}` });
-      });
-    });
-    void this.exited.then((exit) => this.#gone.abort(new KilnError("VM_FAILED", exit.reason)));
+export interface LaunchOptions {
+  /** Inherited as file descriptor 3. */
+  incoming?: number | undefined;
+  /** File for what QEMU has to say, of one that outlives this process. */
+  detachedLog?: string | undefined;
+}
+
+/** Makes an abort signal of an exit. */
+export function goneSignal(exited: Promise<VmExit>): AbortSignal {
+  const gone = new AbortController();
+  void exited.then((exit) => gone.abort(new KilnError("VM_FAILED", exit.reason)));
+  return gone.signal;
+}
+
+/** A QEMU that is this process's child. It dies with this process unless it is detached. */
+export class QemuChild implements QemuProcess {
+  readonly id: ProcessId;
+  readonly exited: Promise<VmExit>;
+  readonly gone: AbortSignal;
+  readonly #stop: () => void;
+
+  private constructor(id: ProcessId, exited: Promise<VmExit>, stop: () => void) {
+    this.id = id;
+    this.exited = exited;
+    this.gone = goneSignal(exited);
+    this.#stop = stop;
   }
 
-  /** Fires, with the reason as KilnError, when QEMU is gone. */
-  get gone(): AbortSignal {
-    return this.#gone.signal;
+  /** @throws KilnError `VM_FAILED` when it cannot be started. */
+  static async start(
+    binary: string,
+    args: readonly string[],
+    { incoming, detachedLog }: LaunchOptions,
+  ): Promise<QemuChild> {
+    await using log = detachedLog === undefined ? undefined : await open(detachedLog, "a", 0o600);
+    const [command, words] = log
+      ? ["/bin/sh", ["-c", BOUNDED, "sh", binary, ...args]]
+      : diesWithOwner(binary, args);
+    const child = spawn(command, words, {
+      stdio: ["ignore", "ignore", log?.fd ?? "pipe", ...(incoming === undefined ? [] : [incoming])],
+      env: { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent" },
+      detached: log !== undefined,
+    });
+    let stopping = false;
+    const exited = ended(child, detachedLog, () => stopping);
+    const id = child.pid === undefined ? undefined : await processId(child.pid);
+    // Detached, it is no reason for this process to stay.
+    if (log) child.unref();
+    if (id === undefined) throw new KilnError("VM_FAILED", `the VM did not start: ${(await exited).reason}`);
+    return new QemuChild(id, exited, () => {
+      stopping = true;
+      child.kill("SIGKILL");
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop();
+    await this.exited;
+  }
+
+  release(): void {
+    // A child that is detached needs nothing to run on.
+  }
+}
+
+function ended(child: ChildProcess, log: string | undefined, stopping: () => boolean): Promise<VmExit> {
+  let heard = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    heard = (heard + text).slice(-LAST_WORDS_CHARACTERS);
+  });
+  return new Promise((resolve) => {
+    child.once("error", (error) => resolve({ expected: false, reason: error.message }));
+    // "close" rather than "exit": by then its last words have been read.
+    child.once("close", async (code, signal) => {
+      const how = signal === null ? `QEMU ended with exit code ${code}` : `QEMU was killed by ${signal}`;
+      const expected = stopping();
+      const said = log === undefined ? heard.trim() : await lastWords(log);
+      resolve({ expected, reason: said === "" ? how : `${how}: ${said}` });
+    });
+  });
+}
+
+/** A QEMU that another process started. Its end shows in the end of its control connection. */
+export class AdoptedQemu implements QemuProcess {
+  readonly id: ProcessId;
+  readonly exited: Promise<VmExit>;
+  readonly gone: AbortSignal;
+  #stopping = false;
+  #released = false;
+
+  /** @param disconnected resolves when its control connection has ended. */
+  constructor(id: ProcessId, log: string, disconnected: Promise<void>) {
+    this.id = id;
+    this.exited = disconnected.then(async () => {
+      if (this.#released) return new Promise<never>(() => undefined);
+      // A QEMU that nobody controls is of no use, so one that only lost its connection goes as well.
+      await killProcess(id, { patienceMs: this.#stopping ? 0 : DISCONNECTED_PATIENCE_MS });
+      const said = await lastWords(log);
+      return { expected: this.#stopping, reason: said === "" ? "QEMU ended" : `QEMU ended: ${said}` };
+    });
+    this.gone = goneSignal(this.exited);
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    this.#child.kill("SIGKILL");
+    await killProcess(this.id);
     await this.exited;
   }
+
+  release(): void {
+    this.#released = true;
+  }
 }
+
+/** How long a QEMU whose control connection ended may take to be gone, in milliseconds. */
+const DISCONNECTED_PATIENCE_MS = 2_000;

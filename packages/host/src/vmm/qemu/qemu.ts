@@ -1,6 +1,10 @@
 import { createHash } from "node:crypto";
+import { join, sep } from "node:path";
+import type { ProcessId } from "../../os/process-id.ts";
 import type { SnapshotFiles, Vm, VmConfig, Vmm } from "../vmm.ts";
+import { adoptQemu } from "./adopt.ts";
 import { argumentsIdentity } from "./arguments.ts";
+import { killQemuProcesses } from "./find.ts";
 import type { QemuProbe } from "./probe.ts";
 import { QemuVm } from "./vm.ts";
 
@@ -27,17 +31,37 @@ export class QemuEngine implements Vmm {
   }
 
   boot(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
-    return QemuVm.start(this.#probe.subject.binary, this.#probe.accelerator, config, files, "boot", signal);
+    return this.#start(config, files, "boot", signal);
   }
 
   restore(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
-    return QemuVm.start(
-      this.#probe.subject.binary,
-      this.#probe.accelerator,
-      config,
-      files,
-      "restore",
-      signal,
+    return this.#start(config, files, "restore", signal);
+  }
+
+  #start(
+    config: VmConfig,
+    files: SnapshotFiles,
+    mode: "boot" | "restore",
+    signal?: AbortSignal,
+  ): Promise<Vm> {
+    const { subject, accelerator } = this.#probe;
+    return QemuVm.start(subject.binary, accelerator, config, files, mode, signal);
+  }
+
+  adopt(config: VmConfig, process: ProcessId, signal?: AbortSignal): Promise<Vm> {
+    return adoptQemu(config, process, signal);
+  }
+
+  async kill(directory: string): Promise<void> {
+    await killQemuProcesses((other) => other === directory);
+  }
+
+  async killOthers(root: string, kept: readonly string[]): Promise<void> {
+    const below = join(root, sep);
+    const names = new Set(kept);
+    await killQemuProcesses(
+      (directory) =>
+        directory.startsWith(below) && !names.has(directory.slice(below.length).split(sep)[0] ?? ""),
     );
   }
 }

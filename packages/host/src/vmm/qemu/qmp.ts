@@ -32,9 +32,12 @@ export class QmpClient {
   #rest = "";
   #nextId = 1;
   #failure: KilnError | undefined;
+  /** Resolves when the connection has ended, on whichever side. */
+  readonly closed: Promise<void>;
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
     socket.setEncoding("utf8");
     socket.on("data", (text: string) => this.#receive(text));
     socket.on("error", (cause) =>
@@ -78,6 +81,11 @@ export class QmpClient {
       const listeners = this.#listeners.get(event) ?? new Set();
       this.#listeners.set(event, listeners.add(listener));
     });
+  }
+
+  /** Ends the connection; what waits for an answer fails. */
+  close(): void {
+    this.#fail(new KilnError("VM_FAILED", "the control connection to QEMU was given up"));
   }
 
   #receive(text: string): void {

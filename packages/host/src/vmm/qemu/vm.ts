@@ -1,14 +1,15 @@
 import { createWriteStream } from "node:fs";
 import { open } from "node:fs/promises";
-import { createServer, type Socket } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { KilnError } from "../../errors.ts";
+import type { ProcessId } from "../../os/process-id.ts";
 import { connectWhenListening } from "../connect.ts";
 import type { SnapshotFiles, Vm, VmConfig, VmExit } from "../vmm.ts";
 import { type Accelerator, qemuArguments } from "./arguments.ts";
-import { QemuProcess } from "./process.ts";
+import { QemuChild, type QemuProcess } from "./process.ts";
 import { QmpClient } from "./qmp.ts";
 
 /** How long QEMU may take to open its control socket, load a device state or write one, in milliseconds. */
@@ -24,26 +25,42 @@ const completed = (data: Record<string, unknown>) => data.status === "completed"
 /** Where the guest console of a VM that `boot` started is kept, below the VM's folder. */
 export const CONSOLE_LOG = "console.log";
 
+/** Where files and sockets of a VM are. */
+export function vmPaths({ directory }: VmConfig) {
+  return {
+    qmpSocket: join(directory, "qmp"),
+    agentSocket: join(directory, "agent"),
+    /** What a detached QEMU has to say. */
+    log: join(directory, "qemu.log"),
+  };
+}
+
+/** What it takes to drive a QEMU that runs. */
+export interface QemuParts {
+  process: QemuProcess;
+  qmp: QmpClient;
+  agent: Duplex;
+  config: VmConfig;
+  /** The snapshot that `boot` was asked to make. */
+  template?: SnapshotFiles;
+}
+
 /** A virtual machine in a QEMU process. */
 export class QemuVm implements Vm {
   readonly agent: Duplex;
   readonly #process: QemuProcess;
   readonly #qmp: QmpClient;
   readonly #config: VmConfig;
-  readonly #files: SnapshotFiles;
+  readonly #template: SnapshotFiles | undefined;
 
-  private constructor(
-    process: QemuProcess,
-    qmp: QmpClient,
-    agent: Duplex,
-    config: VmConfig,
-    files: SnapshotFiles,
-  ) {
+  constructor({ process, qmp, agent, config, template }: QemuParts) {
     this.#process = process;
     this.#qmp = qmp;
     this.agent = agent;
+    // The end of a VM breaks this connection, whether or not anybody reads from it; readers have listeners of their own.
+    agent.on("error", () => undefined);
     this.#config = config;
-    this.#files = files;
+    this.#template = template;
   }
 
   static async start(
@@ -54,28 +71,30 @@ export class QemuVm implements Vm {
     mode: "boot" | "restore",
     signal?: AbortSignal,
   ): Promise<QemuVm> {
-    const paths = {
-      qmpSocket: join(config.directory, "qmp"),
-      agentSocket: join(config.directory, "agent"),
-      consoleLog: mode === "boot" ? join(config.directory, CONSOLE_LOG) : undefined,
-    };
-    const args = qemuArguments(config, accelerator, { file: files.memory, shared: mode === "boot" }, paths);
+    const paths = vmPaths(config);
+    const args = qemuArguments(
+      config,
+      accelerator,
+      { file: files.memory, shared: mode === "boot" },
+      { ...paths, consoleLog: mode === "boot" ? join(config.directory, CONSOLE_LOG) : undefined },
+    );
     await using state = mode === "restore" ? await open(files.state, "r") : undefined;
-    const process = state
-      ? new QemuProcess(binary, [...args, "-incoming", "defer"], state.fd)
-      : new QemuProcess(binary, args);
+    const process = await QemuChild.start(binary, [...args, ...(state ? ["-incoming", "defer"] : [])], {
+      incoming: state?.fd,
+      detachedLog: config.detached ? paths.log : undefined,
+    });
     try {
       const patience = AbortSignal.timeout(QEMU_PATIENCE_MS);
       const until = AbortSignal.any([process.gone, patience, ...(signal ? [signal] : [])]);
       const qmp = new QmpClient(await connectWhenListening(paths.qmpSocket, until));
       // QEMU answers in order: nothing is gained by waiting for one answer before the next command.
-      const [, , agent] = await Promise.all([
+      const [agent] = await Promise.all([
+        connectWhenListening(paths.agentSocket, until),
         qmp.execute("qmp_capabilities"),
         qmp.execute("migrate-set-capabilities", { capabilities: CAPABILITIES }),
-        connectWhenListening(paths.agentSocket, until),
         ...(mode === "restore" ? [loadState(qmp)] : []),
       ]);
-      return new QemuVm(process, qmp, agent as Socket, config, files);
+      return new QemuVm({ process, qmp, agent, config, ...(mode === "boot" ? { template: files } : {}) });
     } catch (error) {
       await process.stop();
       throw describe(error, await process.exited, signal);
@@ -83,7 +102,11 @@ export class QemuVm implements Vm {
   }
 
   get pid(): number {
-    return this.#process.pid;
+    return Number.parseInt(this.#process.id, 10);
+  }
+
+  get processId(): ProcessId {
+    return this.#process.id;
   }
 
   get exited(): Promise<VmExit> {
@@ -99,11 +122,13 @@ export class QemuVm implements Vm {
   }
 
   async snapshot(): Promise<void> {
+    const template = this.#template;
+    if (!template) throw new KilnError("INTERNAL", "only a VM that was booted can be made a template");
     // Over a socket, since QEMU may neither start programs nor open files it was not given.
     const path = join(this.#config.directory, "state");
     const received = Promise.withResolvers<void>();
     const server = createServer((socket) => {
-      pipeline(socket, createWriteStream(this.#files.state, { flush: true })).then(
+      pipeline(socket, createWriteStream(template.state, { flush: true })).then(
         received.resolve,
         received.reject,
       );
@@ -121,9 +146,19 @@ export class QemuVm implements Vm {
     }
   }
 
+  async save(_files: SnapshotFiles, _signal?: AbortSignal): Promise<void> {
+    throw new KilnError("HOST_UNSUPPORTED", "a VM that was restored cannot be saved yet");
+  }
+
   async stop(): Promise<void> {
     this.agent.destroy();
     await this.#process.stop();
+  }
+
+  async release(): Promise<void> {
+    this.#process.release();
+    this.agent.destroy();
+    this.#qmp.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
