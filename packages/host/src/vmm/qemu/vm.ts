@@ -9,6 +9,7 @@ import type { ProcessId } from "../../os/process-id.ts";
 import { connectWhenListening } from "../connect.ts";
 import type { SnapshotFiles, Vm, VmConfig, VmExit } from "../vmm.ts";
 import { type Accelerator, qemuArguments } from "./arguments.ts";
+import { saveQemu } from "./migration/save.ts";
 import { QemuChild, type QemuProcess } from "./process.ts";
 import { QmpClient } from "./qmp.ts";
 
@@ -146,8 +147,9 @@ export class QemuVm implements Vm {
     }
   }
 
-  async save(_files: SnapshotFiles, _signal?: AbortSignal): Promise<void> {
-    throw new KilnError("HOST_UNSUPPORTED", "a VM that was restored cannot be saved yet");
+  async save(files: SnapshotFiles, signal?: AbortSignal): Promise<void> {
+    await this.pause();
+    await saveQemu(this.#qmp, this.#config, files, signal);
   }
 
   async stop(): Promise<void> {
