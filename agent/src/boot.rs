@@ -1,6 +1,7 @@
 //! From the kernel's hand-over to a machine programs can live in.
 
 use crate::console::say;
+use crate::network;
 use crate::sys::machine::{self, mount, NODEV, NOEXEC, NOSUID};
 use crate::sys::{fd, process};
 use std::os::unix::fs::symlink;
@@ -65,9 +66,7 @@ pub fn boot() -> Result<(), BootError> {
         let _ = symlink(target, link); // There already: from the kernel or an initramfs.
     }
     let _ = std::fs::create_dir("/run/lock");
-    if let Err(errno) = machine::loopback_up() {
-        say(&["no loopback interface: errno ", &errno.0.to_string()]);
-    }
+    network::configure();
     let (soft, hard) = OPEN_FILES;
     if let Err(errno) = process::allow_open_files(soft, hard) {
         say(&["cannot raise the limit of open files: errno ", &errno.0.to_string()]);

@@ -32,7 +32,6 @@ pub struct IdentityError {
 impl Machine {
     /// Binds our files over the image's /etc/machine-id, hostname and hosts. Needs /run to be a tmpfs.
     pub fn prepare() -> std::io::Result<Machine> {
-        std::fs::create_dir_all(OWN_DIRECTORY)?;
         let mut hosts_start = std::fs::read("/etc/hosts").unwrap_or_default(); // No file: start from ours.
         hosts_start.truncate(MAX_HOSTS_BYTES);
         if !hosts_start.windows(9).any(|name| name == b"localhost") {
@@ -72,8 +71,9 @@ fn replace(file: &File, content: &[u8]) -> Result<(), Errno> {
 }
 
 /// Makes our file and binds it over /etc/`name`. An image whose own cannot be bound over is told on the console: its
-/// programs then see the image's file.
-fn own_file(name: &str, content: &[u8]) -> std::io::Result<File> {
+/// programs then see the image's file. Needs /run to be a tmpfs.
+pub fn own_file(name: &str, content: &[u8]) -> std::io::Result<File> {
+    std::fs::create_dir_all(OWN_DIRECTORY)?;
     let ours = [OWN_DIRECTORY, "/", name].concat();
     let theirs = ["/etc/", name].concat();
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(&ours)?;

@@ -14,6 +14,7 @@ pub mod exec;
 pub mod files;
 pub mod identity;
 pub mod link;
+pub mod network;
 pub mod outbox;
 pub mod session;
 pub mod stream;

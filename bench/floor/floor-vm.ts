@@ -42,7 +42,7 @@ function floorArguments(
     { ...machine, directory: "", disk: { socketPath: "", exportName: "" } },
     accelerator,
     { file: memory, shared: share },
-    { qmpSocket: qmp, agentSocket: agent, consoleLog: undefined },
+    { qmpSocket: qmp, agentSocket: agent, networkSocket: "", consoleLog: undefined },
   );
   const same = ["-M", "-accel", "-cpu", "-smp", "-m", "-kernel", "-initrd", "-append"].flatMap((option) => {
     const index = ofKiln.indexOf(option);

@@ -1,4 +1,4 @@
-//! What only PID 1 does: mounts, names, clock, entropy, network, power.
+//! What only PID 1 does: mounts, names, clock, entropy, power.
 
 use super::{c_string, check, Errno, Result};
 use std::fs::File;
@@ -57,24 +57,6 @@ pub fn add_entropy(random: &File, entropy: &[u8]) -> Result<()> {
     check(unsafe { libc::ioctl(random.as_raw_fd(), RNDADDENTROPY, &info) })?;
     // SAFETY: RNDRESEEDCRNG has no argument.
     check(unsafe { libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG) }).map(drop)
-}
-
-/// Brings the loopback interface up; the kernel gives it 127.0.0.1 and ::1 by itself.
-pub fn loopback_up() -> Result<()> {
-    // SAFETY: takes and returns integers only; the descriptor is fresh.
-    let socket =
-        super::fd::own(check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?);
-    #[repr(C)]
-    struct Request {
-        name: [u8; 16],
-        flags: libc::c_short,
-        rest: [u8; 22],
-    }
-    let mut request =
-        Request { name: [0; 16], flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short, rest: [0; 22] };
-    request.name[..2].copy_from_slice(b"lo");
-    // SAFETY: SIOCSIFFLAGS reads an ifreq: 40 bytes, the name and in the union the flags.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) }).map(drop)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,6 +3,7 @@
 pub mod epoll;
 pub mod fd;
 pub mod files;
+pub mod interface;
 pub mod machine;
 pub mod process;
 pub mod spawn;

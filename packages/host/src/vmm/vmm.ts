@@ -37,6 +37,8 @@ export interface VmExit {
 export interface Vm extends AsyncDisposable {
   /** The byte stream to the guest agent. */
   readonly agent: Duplex;
+  /** Where a network server connects to the guest's link: a Unix stream of Ethernet frames, each after its length in 4 bytes. */
+  readonly networkSocket: string;
   /** Process id of the VMM, to measure and limit it by. */
   readonly pid: number;
   /** The VMM's process, told apart from a later one of the same pid: what a record keeps to adopt it by. */
@@ -56,7 +58,8 @@ export interface Vm extends AsyncDisposable {
    * Pauses a VM that was started by `restore` (or adopted) and writes all of it to `files`, which must not exist, for
    * `restore` to go on from. Afterwards the VM is still there, paused, and its disk is quiet: `resume` lets it go on, `stop` ends
    * it. Both files are on stable storage when this resolves; nothing is left of them when it fails.
-   * @throws KilnError `VM_FAILED` when the engine's stream is not understood, `CANCELLED`; the VM is paused then as well.
+   * @throws KilnError `VM_FAILED` when the engine's stream is not understood, `CANCELLED`; the VM is paused
+   * then as well, and has to be resumed before it is saved again.
    */
   save(files: SnapshotFiles, signal?: AbortSignal): Promise<void>;
   /** Ends the VM without telling the guest. */

@@ -31,6 +31,7 @@ export function vmPaths({ directory }: VmConfig) {
   return {
     qmpSocket: join(directory, "qmp"),
     agentSocket: join(directory, "agent"),
+    networkSocket: join(directory, "net"),
     /** What a detached QEMU has to say. */
     log: join(directory, "qemu.log"),
   };
@@ -100,6 +101,10 @@ export class QemuVm implements Vm {
       await process.stop();
       throw describe(error, await process.exited, signal);
     }
+  }
+
+  get networkSocket(): string {
+    return vmPaths(this.#config).networkSocket;
   }
 
   get pid(): number {
