@@ -31,6 +31,8 @@ export async function saveQemu(
     const main = { name: MAIN_MEMORY, bytes: config.memoryMib * 1024 * 1024 };
     await using memory = await MemoryFile.create(files.memory, main.bytes);
     made.defer(() => rm(files.memory, { force: true }));
+    await using state = await open(files.state, "wx", 0o600);
+    made.defer(() => rm(files.state, { force: true }));
     const splitter = new MigrationSplitter(main, memory);
     await transfer(qmp, config.directory, signal, async (socket, alive) => {
       for await (const chunk of socket) {
@@ -39,8 +41,6 @@ export async function saveQemu(
         await memory.drain();
       }
     });
-    await using state = await open(files.state, "wx", 0o600);
-    made.defer(() => rm(files.state, { force: true }));
     await state.writeFile(splitter.finish());
     await Promise.all([state.sync(), memory.finish()]);
     await syncDirectory(dirname(files.memory));
