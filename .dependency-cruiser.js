@@ -30,11 +30,12 @@ export default {
     only("template", []),
     only("image", []),
     only("block", ["image"]),
+    only("network", []),
     only("guest", []),
     only("vmm", ["guest"]),
     only("build", ["template", "image"]),
     only("snapshot", ["block", "guest", "vmm", "build", "template"]),
-    only("sandbox", ["snapshot", "block", "guest", "vmm", "build", "template", "image"]),
+    only("sandbox", ["snapshot", "block", "network", "guest", "vmm", "build", "template", "image"]),
   ],
   options: {
     doNotFollow: { path: "node_modules" },

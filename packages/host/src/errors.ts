@@ -29,6 +29,7 @@ export const ERROR_TABLE = {
   GUEST_PROTOCOL: { exitCode: 7, status: 502 },
   GUEST_ERROR: { exitCode: 1, status: 422 },
   BLOCK_FAILED: { exitCode: 7, status: 500 },
+  NETWORK_FAILED: { exitCode: 7, status: 500 },
   TIMEOUT: { exitCode: 124, status: 504 },
   CANCELLED: { exitCode: 130, status: 499 },
   INTERNAL: { exitCode: 70, status: 500 },

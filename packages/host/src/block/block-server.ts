@@ -2,17 +2,19 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KilnError } from "../errors.ts";
-import { ControlClient } from "./control-client.ts";
+import { ControlClient } from "../os/server/control-client.ts";
+import { type ServerProcess, spawnServer } from "../os/server/server-process.ts";
+import { checkSocketPath } from "../os/server/socket-path.ts";
 import {
   AddResult,
+  BLOCK_SERVER,
   CONTROL_SOCKET,
+  type ControlBody,
   DiskOptions,
   DiskStats,
   ListResult,
   NBD_SOCKET,
 } from "./control-protocol.ts";
-import { type ServerProcess, spawnServer } from "./server-process.ts";
-import { checkSocketPath } from "./socket-path.ts";
 
 export interface BlockServerOptions {
   /** Folder for the server's sockets and its log; made when absent. Short: a socket's path has 107 bytes at most. */
@@ -55,12 +57,12 @@ export class BlockServer implements AsyncDisposable {
   readonly directory: string;
   /** Resolves when the server is gone, in whatever way. Its disks can be added to another server then. */
   readonly exited: Promise<void>;
-  readonly #control: ControlClient;
+  readonly #control: ControlClient<ControlBody>;
   readonly #process: ServerProcess | undefined;
 
   private constructor(
     directory: string,
-    control: ControlClient,
+    control: ControlClient<ControlBody>,
     pid: number,
     owned: ServerProcess | undefined,
   ) {
@@ -82,9 +84,12 @@ export class BlockServer implements AsyncDisposable {
       throw new KilnError("CANCELLED", "cancelled before the block server was started");
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const main = fileURLToPath(new URL("./server/main.ts", import.meta.url));
-    const owned = await spawnServer(main, directory, options.detached ?? false, options.signal);
+    const owned = await spawnServer(BLOCK_SERVER, main, directory, options.detached ?? false, options.signal);
     try {
-      const { client, pid } = await ControlClient.connect(join(directory, CONTROL_SOCKET));
+      const { client, pid } = await ControlClient.connect<ControlBody>(
+        BLOCK_SERVER,
+        join(directory, CONTROL_SOCKET),
+      );
       if (options.detached) client.unref();
       return new BlockServer(directory, client, pid, owned);
     } catch (error) {
@@ -95,7 +100,10 @@ export class BlockServer implements AsyncDisposable {
 
   /** Takes up a server that is running in `directory`, for example one that outlived the process that started it. */
   static async attach(directory: string): Promise<BlockServer> {
-    const { client, pid } = await ControlClient.connect(join(directory, CONTROL_SOCKET));
+    const { client, pid } = await ControlClient.connect<ControlBody>(
+      BLOCK_SERVER,
+      join(directory, CONTROL_SOCKET),
+    );
     return new BlockServer(directory, client, pid, undefined);
   }
 

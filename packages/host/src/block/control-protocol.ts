@@ -1,14 +1,16 @@
 import { z } from "zod";
-import { ERROR_TABLE, type ErrorCode } from "../errors.ts";
+import type { ServerKind } from "../os/server/server-kind.ts";
 
 /**
  * What is said over a block server's control socket: one JSON object a line, a request with a number and, in any
  * order, an answer with the same number. The first line comes from the server and greets.
  */
-export const CONTROL_VERSION = 1;
-
-/** Longest line either side accepts, in characters: a disk with all its layers' paths. */
-export const MAX_LINE = 1024 * 1024;
+export const BLOCK_SERVER: ServerKind = {
+  name: "block server",
+  greeting: "block",
+  version: 1,
+  code: "BLOCK_FAILED",
+};
 
 /** Files in a server's directory. */
 export const CONTROL_SOCKET = "control.sock";
@@ -50,16 +52,8 @@ export const ControlRequest = z.discriminatedUnion("op", [
 ]);
 export type ControlRequest = z.output<typeof ControlRequest>;
 
-export const Greeting = z.object({ kiln: z.literal("block"), version: z.int(), pid: z.int().positive() });
-
-const codes = Object.keys(ERROR_TABLE) as [ErrorCode, ...ErrorCode[]];
-export const ControlAnswer = z.union([
-  z.object({ seq: z.int(), result: z.unknown() }),
-  z.object({
-    seq: z.int(),
-    error: z.object({ code: z.enum(codes), message: z.string(), hint: z.string().optional() }),
-  }),
-]);
+type WithoutSeq<T> = T extends unknown ? Omit<T, "seq"> : never;
+export type ControlBody = WithoutSeq<ControlRequest>;
 
 export const AddResult = z.object({ sizeBytes: z.int().positive() });
 export const ListResult = z.object({

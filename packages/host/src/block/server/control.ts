@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
 import { KilnError } from "../../errors.ts";
-import { CONTROL_VERSION, ControlRequest, MAX_LINE } from "../control-protocol.ts";
-import { LineSplitter } from "../lines.ts";
+import { MAX_LINE } from "../../os/server/control-client.ts";
+import { LineSplitter } from "../../os/server/lines.ts";
+import { BLOCK_SERVER, ControlRequest } from "../control-protocol.ts";
 import type { Disks } from "./disks.ts";
 
 /** Serves one control connection until it ends. A line that is no request is answered, and the connection closed. */
@@ -26,7 +27,7 @@ export function serveControl(socket: Socket, disks: Disks, stop: () => void): vo
       );
     }
   });
-  say({ kiln: "block", version: CONTROL_VERSION, pid: process.pid });
+  say({ kiln: BLOCK_SERVER.greeting, version: BLOCK_SERVER.version, pid: process.pid });
 }
 
 async function answer(request: ControlRequest, disks: Disks, stop: () => void): Promise<object> {

@@ -7,9 +7,9 @@ import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../errors.ts";
-import { CONTROL_SOCKET, NBD_SOCKET } from "../control-protocol.ts";
+import { listenPrivately } from "../../os/server/socket-path.ts";
+import { BLOCK_SERVER, CONTROL_SOCKET, NBD_SOCKET } from "../control-protocol.ts";
 import { Connection } from "../nbd/connection.ts";
-import { listenPrivately } from "../socket-path.ts";
 import { serveControl } from "./control.ts";
 import { Disks } from "./disks.ts";
 
@@ -41,8 +41,8 @@ async function main(): Promise<void> {
   };
   const control = createServer((socket) => serveControl(socket, disks, stop));
   // The control socket is there last: whoever reaches it can use both.
-  await listenPrivately(nbd, nbdPath);
-  await listenPrivately(control, controlPath);
+  await listenPrivately(nbd, nbdPath, BLOCK_SERVER);
+  await listenPrivately(control, controlPath, BLOCK_SERVER);
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
   process.stdout.write("ready\n");

@@ -1,20 +1,26 @@
 import { connect, type Socket } from "node:net";
-import { KilnError } from "../errors.ts";
-import {
-  CONTROL_VERSION,
-  ControlAnswer,
-  type ControlRequest,
-  Greeting,
-  MAX_LINE,
-} from "./control-protocol.ts";
+import { z } from "zod";
+import { ERROR_TABLE, type ErrorCode, KilnError } from "../../errors.ts";
 import { LineSplitter } from "./lines.ts";
+import type { ServerKind } from "./server-kind.ts";
 
 /** Longest wait for an answer. The slowest request, sealing, brings a whole diff to the disk. */
 const ANSWER_TIMEOUT_MS = 120_000;
 const GREETING_TIMEOUT_MS = 10_000;
 
-type WithoutSeq<T> = T extends unknown ? Omit<T, "seq"> : never;
-export type ControlBody = WithoutSeq<ControlRequest>;
+/** Longest line either side accepts, in characters: a disk with all its layers' paths. */
+export const MAX_LINE = 1024 * 1024;
+
+const Greeting = z.object({ kiln: z.string(), version: z.int(), pid: z.int().positive() });
+
+const codes = Object.keys(ERROR_TABLE) as [ErrorCode, ...ErrorCode[]];
+const Answer = z.union([
+  z.object({ seq: z.int(), result: z.unknown() }),
+  z.object({
+    seq: z.int(),
+    error: z.object({ code: z.enum(codes), message: z.string(), hint: z.string().optional() }),
+  }),
+]);
 
 interface Waiting {
   resolve(result: unknown): void;
@@ -22,9 +28,13 @@ interface Waiting {
   timer: NodeJS.Timeout;
 }
 
-/** The client's end of a control connection. Any number of requests may be under way. */
-export class ControlClient implements Disposable {
+/**
+ * The client's end of a server's control connection: one JSON object a line, requests `Body` with a number and, in any order,
+ * answers with the same number. Any number of requests may be under way.
+ */
+export class ControlClient<Body extends { op: string }> implements Disposable {
   readonly #socket: Socket;
+  readonly #kind: ServerKind;
   readonly #path: string;
   readonly #waiting = new Map<number, Waiting>();
   readonly #lines = new LineSplitter(MAX_LINE);
@@ -34,7 +44,8 @@ export class ControlClient implements Disposable {
   /** Resolves when the connection is gone: closed by either side, or the server has died. */
   readonly closed: Promise<void>;
 
-  private constructor(path: string) {
+  private constructor(kind: ServerKind, path: string) {
+    this.#kind = kind;
     this.#path = path;
     this.#socket = connect(path);
     this.#socket.on("data", (bytes) => this.#receive(bytes));
@@ -47,9 +58,12 @@ export class ControlClient implements Disposable {
     });
   }
 
-  /** @throws KilnError `BLOCK_FAILED` when no block server of this version answers at `path`. */
-  static async connect(path: string): Promise<{ client: ControlClient; pid: number }> {
-    const client = new ControlClient(path);
+  /** @throws KilnError of the kind's code when no server of this kind and version answers at `path`. */
+  static async connect<Body extends { op: string }>(
+    kind: ServerKind,
+    path: string,
+  ): Promise<{ client: ControlClient<Body>; pid: number }> {
+    const client = new ControlClient<Body>(kind, path);
     const timer = setTimeout(() => client.#fail(new Error("no greeting in time")), GREETING_TIMEOUT_MS);
     try {
       return { client, pid: await client.#greeted.promise };
@@ -61,14 +75,15 @@ export class ControlClient implements Disposable {
     }
   }
 
-  /** @throws KilnError what the server answers, or `BLOCK_FAILED` when it is gone. */
-  request(body: ControlBody): Promise<unknown> {
+  /** @throws KilnError what the server answers, or of the kind's code when it is gone. */
+  request(body: Body): Promise<unknown> {
     const seq = this.#nextSeq++;
     return new Promise((resolve, reject) => {
       if (this.#socket.destroyed) return reject(this.#gone(undefined));
       const timer = setTimeout(() => {
         this.#waiting.delete(seq);
-        reject(new KilnError("BLOCK_FAILED", `the block server has not answered "${body.op}" in time`));
+        const { code, name } = this.#kind;
+        reject(new KilnError(code, `the ${name} has not answered "${body.op}" in time`));
       }, ANSWER_TIMEOUT_MS);
       this.#waiting.set(seq, { resolve, reject, timer });
       this.#socket.write(`${JSON.stringify({ ...body, seq })}\n`);
@@ -97,19 +112,19 @@ export class ControlClient implements Disposable {
     }
   }
 
-  /** @throws when the other side is not a block server of this version. */
+  /** @throws when the other side is not a server of this kind and version. */
   #greet(message: unknown): void {
-    const { version, pid } = Greeting.parse(message);
-    if (version !== CONTROL_VERSION) {
-      throw new Error(`it speaks version ${version}, this Kiln version ${CONTROL_VERSION}`);
-    }
+    const { kiln, version, pid } = Greeting.parse(message);
+    const { greeting, version: ours } = this.#kind;
+    if (kiln !== greeting) throw new Error(`it calls itself "${kiln}", not "${greeting}"`);
+    if (version !== ours) throw new Error(`it speaks version ${version}, this Kiln version ${ours}`);
     this.#greeting = "seen";
     this.#greeted.resolve(pid);
   }
 
   /** @throws when the message is no answer. */
   #answer(message: unknown): void {
-    const answer = ControlAnswer.parse(message);
+    const answer = Answer.parse(message);
     const waiting = this.#waiting.get(answer.seq);
     if (waiting === undefined) return;
     this.#waiting.delete(answer.seq);
@@ -134,9 +149,9 @@ export class ControlClient implements Disposable {
 
   #gone(cause: unknown): KilnError {
     const why = cause instanceof Error ? ` (${cause.message})` : "";
-    return new KilnError("BLOCK_FAILED", `the block server at ${this.#path} is gone${why}`, {
+    return new KilnError(this.#kind.code, `the ${this.#kind.name} at ${this.#path} is gone${why}`, {
       cause,
-      hint: "server.log beside the socket may say why; start another and add the disks again",
+      hint: "server.log beside the socket may say why",
     });
   }
 }

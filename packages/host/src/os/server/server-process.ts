@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { KilnError } from "../errors.ts";
-import { diesWithOwner } from "../os/owned-process.ts";
+import { KilnError } from "../../errors.ts";
+import { diesWithOwner } from "../owned-process.ts";
+import type { ServerKind } from "./server-kind.ts";
 
 const START_TIMEOUT_MS = 15_000;
 /** How long a server that was told to stop may take to do so before it is killed. */
@@ -21,6 +22,7 @@ export interface ServerProcess {
 
 /** Starts `node main directory` and waits until its sockets are there. Its stderr goes to `server.log` in `directory`. */
 export async function spawnServer(
+  kind: ServerKind,
   main: string,
   directory: string,
   detached: boolean,
@@ -45,9 +47,9 @@ export async function spawnServer(
   } catch (cause) {
     await kill();
     if (signal?.aborted)
-      throw new KilnError("CANCELLED", "cancelled while the block server was starting", { cause });
+      throw new KilnError("CANCELLED", `cancelled while the ${kind.name} was starting`, { cause });
     const said = (await readFile(logPath, "utf8").catch(() => "")).trim().slice(-LOG_TAIL);
-    throw new KilnError("BLOCK_FAILED", `the block server did not start: ${said || String(cause)}`, {
+    throw new KilnError(kind.code, `the ${kind.name} did not start: ${said || String(cause)}`, {
       cause,
       hint: `${logPath} has the whole story`,
     });

@@ -1,6 +1,7 @@
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
-import { KilnError, systemErrorCode } from "../errors.ts";
+import { KilnError, systemErrorCode } from "../../errors.ts";
+import type { ServerKind } from "./server-kind.ts";
 
 /** Longest path of a Unix socket, in bytes (sun_path of unix(7), less the final zero). */
 export const MAX_SOCKET_PATH = 107;
@@ -21,24 +22,25 @@ export function checkSocketPath(path: string): void {
 /**
  * Listens on a Unix socket that only this user can open. A socket file that a killed server left behind is replaced.
  *
- * @throws KilnError `BLOCK_FAILED` when another server is listening there.
+ * @throws KilnError of the kind's code when another server is listening there.
  */
-export async function listenPrivately(server: Server, path: string): Promise<void> {
+export async function listenPrivately(
+  server: Server,
+  path: string,
+  { name, code }: ServerKind,
+): Promise<void> {
   checkSocketPath(path);
   try {
     await listen(server, path);
   } catch (error) {
     if (systemErrorCode(error) !== "EADDRINUSE") throw error;
     if (await answers(path)) {
-      throw new KilnError("BLOCK_FAILED", `${path}: another block server is listening here`, {
+      throw new KilnError(code, `${path}: another ${name} is listening here`, {
         hint: "give each server a folder of its own",
       });
     }
     if (!(await lstat(path)).isSocket()) {
-      throw new KilnError(
-        "BLOCK_FAILED",
-        `${path}: there is a file in the socket's place, and it is no socket`,
-      );
+      throw new KilnError(code, `${path}: there is a file in the socket's place, and it is no socket`);
     }
     await unlink(path);
     await listen(server, path);
