@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -32,7 +32,7 @@ test("disks are added, listed, sealed, stacked and removed", { timeout }, async 
   await using server = await BlockServer.start({ directory });
   const disk = await server.addDisk({ id: "a", base, diff });
   assert.equal(disk.sizeBytes, SIZE);
-  assert.deepEqual(disk.nbd, { socketPath: join(directory, "nbd.sock"), exportName: "a" });
+  assert.deepEqual(disk.nbd, { socketPath: join(directory, "nbd/sock"), exportName: "a" });
   assert.equal((await disk.stats()).dataBlocks, 0);
   assert.deepEqual(
     (await server.disks()).map(({ id, sizeBytes }) => ({ id, sizeBytes })),
@@ -176,7 +176,8 @@ test("starting can be cancelled, and says why when it fails", { timeout }, async
     BlockServer.start({ directory, signal: AbortSignal.timeout(1) }),
     failsWith("CANCELLED", /cancelled/),
   );
-  await writeFile(join(directory, "nbd.sock"), "not a socket");
+  await mkdir(join(directory, "nbd"), { recursive: true });
+  await writeFile(join(directory, "nbd/sock"), "not a socket");
   await assert.rejects(BlockServer.start({ directory }), failsWith("BLOCK_FAILED", /nbd.sock/));
-  assert.equal(await readFile(join(directory, "nbd.sock"), "utf8"), "not a socket");
+  assert.equal(await readFile(join(directory, "nbd/sock"), "utf8"), "not a socket");
 });

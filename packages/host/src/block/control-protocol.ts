@@ -14,7 +14,8 @@ export const BLOCK_SERVER: ServerKind = {
 
 /** Files in a server's directory. */
 export const CONTROL_SOCKET = "control.sock";
-export const NBD_SOCKET = "nbd.sock";
+/** In a folder of its own, which a VM may see without seeing the control socket. */
+export const NBD_SOCKET = "nbd/sock";
 
 /** Name of a disk, and of its NBD export. */
 export const DiskId = z

@@ -13,6 +13,8 @@ function attempt(path: string): Promise<Socket | "absent" | "refused"> {
     const socket = connect(path);
     socket.once("connect", () => {
       socket.removeAllListeners("error");
+      // Its end breaks this connection, whether or not anybody reads from it yet; readers have listeners of their own.
+      socket.on("error", () => undefined);
       resolve(socket);
     });
     socket.once("error", (error) => {

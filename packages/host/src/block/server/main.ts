@@ -2,10 +2,10 @@
  * The block server's process: `node main.ts DIRECTORY`. Serves NBD and control sockets in DIRECTORY until it is told
  * to stop. It keeps nothing in memory that an acknowledged write needs, so it may be killed at any time.
  */
-import { unlink } from "node:fs/promises";
+import { chmod, mkdir, rmdir, unlink } from "node:fs/promises";
 import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { KilnError } from "../../errors.ts";
 import { listenPrivately } from "../../os/server/socket-path.ts";
 import { BLOCK_SERVER, CONTROL_SOCKET, NBD_SOCKET } from "../control-protocol.ts";
@@ -37,11 +37,15 @@ async function main(): Promise<void> {
   });
   const stop = () => {
     // Explicitly, so that no lingering client can hold the process.
-    Promise.allSettled([disks.close(), unlink(nbdPath), unlink(controlPath)]).then(() => process.exit(0));
+    const removed = unlink(nbdPath).then(() => rmdir(dirname(nbdPath)));
+    Promise.allSettled([disks.close(), removed, unlink(controlPath)]).then(() => process.exit(0));
   };
   const control = createServer((socket) => serveControl(socket, disks, stop));
   // The control socket is there last: whoever reaches it can use both.
+  await mkdir(dirname(nbdPath), { recursive: true, mode: 0o700 });
   await listenPrivately(nbd, nbdPath, BLOCK_SERVER);
+  // Root's VMs run as users of their own; they see this folder and not the one above, which lets nobody else in.
+  if (process.geteuid?.() === 0) await Promise.all([chmod(dirname(nbdPath), 0o711), chmod(nbdPath, 0o666)]);
   await listenPrivately(control, controlPath, BLOCK_SERVER);
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);

@@ -5,7 +5,7 @@ import { killProcess } from "../../os/kill-process.ts";
 import { isAlive, type ProcessId } from "../../os/process-id.ts";
 import { connectWhenListening } from "../connect.ts";
 import type { VmConfig } from "../vmm.ts";
-import { controlSocketOf } from "./arguments.ts";
+import { readCommandLine } from "./arguments.ts";
 import { lastWords } from "./log.ts";
 import { AdoptedQemu } from "./process.ts";
 import { QmpClient } from "./qmp.ts";
@@ -19,9 +19,10 @@ const UNDER_WAY = new Set(["setup", "active", "device", "pre-switchover", "wait-
 
 /** Takes up a QEMU that a process which is gone had started in `config.directory`. @throws KilnError `VM_FAILED`. */
 export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortSignal): Promise<QemuVm> {
-  const { qmpSocket, agentSocket, log } = vmPaths(config);
+  const { qmpSocket, agentSocket, log } = vmPaths(config.directory);
   const command = await readFile(`/proc/${Number.parseInt(id, 10)}/cmdline`, "utf8").catch(() => "");
-  if (!(await isAlive(id)) || controlSocketOf(command.split("\0")) !== qmpSocket) {
+  const found = readCommandLine(command.split("\0"));
+  if (!(await isAlive(id)) || found?.directory !== config.directory) {
     const said = await lastWords(log);
     throw new KilnError(
       "VM_FAILED",
@@ -42,7 +43,7 @@ export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortS
       await endMigration(qmp);
       const agent = await connectWhenListening(agentSocket, until);
       cleanup.move();
-      return new QemuVm({ process, qmp, agent, config });
+      return new QemuVm({ process, qmp, agent, config, seenAs: found.seenAs });
     } finally {
       until.removeEventListener("abort", giveUp);
     }

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import type { VmConfig } from "../vmm.ts";
 
 /** What runs the guest's instructions: the processor, or QEMU's emulation of one. */
@@ -63,15 +64,22 @@ export function machineArguments(accelerator: Accelerator): string[] {
 /** QEMU's option values are comma-separated: a comma in one is written twice. */
 const quote = (value: string): string => value.replaceAll(",", ",,");
 
+const NAME_PREFIX = "kiln:";
+
+/** Arguments that tell in a list of processes which VM this is. */
+export const nameArguments = (directory: string): string[] => ["-name", `${NAME_PREFIX}${quote(directory)}`];
+
 const CONTROL_SOCKET = { before: "socket,id=qmp,path=", after: ",server=on,wait=off" };
 
-const controlSocket = (path: string): string => CONTROL_SOCKET.before + quote(path) + CONTROL_SOCKET.after;
-
-/** The path of the control socket in a command line made of `qemuArguments`, or undefined for any other. */
-export function controlSocketOf(commandLine: readonly string[]): string | undefined {
+/** What a command line made of `nameArguments` and `qemuArguments` tells, or undefined for any other. */
+export function readCommandLine(words: readonly string[]): { directory: string; seenAs: string } | undefined {
   const { before, after } = CONTROL_SOCKET;
-  const option = commandLine.find((argument) => argument.startsWith(before) && argument.endsWith(after));
-  return option?.slice(before.length, -after.length).replaceAll(",,", ",");
+  const name = words[words.indexOf("-name") + 1];
+  const socket = words.find((word) => word.startsWith(before) && word.endsWith(after));
+  if (!name?.startsWith(NAME_PREFIX) || socket === undefined) return undefined;
+  const directory = name.slice(NAME_PREFIX.length).replaceAll(",,", ",");
+  const control = socket.slice(before.length, -after.length).replaceAll(",,", ",");
+  return { directory, seenAs: dirname(control) };
 }
 
 /**
@@ -81,11 +89,11 @@ export function controlSocketOf(commandLine: readonly string[]): string | undefi
 export function qemuArguments(
   config: VmConfig,
   accelerator: Accelerator,
-  memory: { file: string; shared: boolean },
+  memory: { file: string; shared: boolean; readOnly?: boolean },
   paths: VmPaths,
 ): string[] {
   const { memoryMib, vcpu, kernel, disk } = config;
-  const share = memory.shared ? "on" : "off";
+  const access = `share=${memory.shared ? "on" : "off"}${memory.readOnly ? ",readonly=on,rom=off" : ""}`;
   const console =
     paths.consoleLog === undefined ? "null,id=console" : `file,id=console,path=${quote(paths.consoleLog)}`;
   const nbd = [
@@ -103,7 +111,7 @@ export function qemuArguments(
     ...["-m", `${memoryMib}M`],
     ...[
       "-object",
-      `memory-backend-file,id=memory,size=${memoryMib}M,mem-path=${quote(memory.file)},share=${share}`,
+      `memory-backend-file,id=memory,size=${memoryMib}M,mem-path=${quote(memory.file)},${access}`,
     ],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-action", "reboot=shutdown"],
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
@@ -119,7 +127,7 @@ export function qemuArguments(
     // QEMU listens for the network server, which may come late, or die and be replaced.
     ...["-netdev", `stream,id=network,server=on,addr.type=unix,addr.path=${quote(paths.networkSocket)}`],
     ...["-device", NETWORK_CARD],
-    ...["-chardev", controlSocket(paths.qmpSocket)],
+    ...["-chardev", CONTROL_SOCKET.before + quote(paths.qmpSocket) + CONTROL_SOCKET.after],
     ...["-mon", "chardev=qmp,mode=control"],
   ];
 }

@@ -1,8 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
-import { basename, dirname } from "node:path";
 import { killProcess } from "../../os/kill-process.ts";
 import { type ProcessId, processId } from "../../os/process-id.ts";
-import { controlSocketOf } from "./arguments.ts";
+import { readCommandLine } from "./arguments.ts";
 
 interface FoundVm {
   process: ProcessId;
@@ -31,8 +30,8 @@ async function look(pid: number, isWanted: (directory: string) => boolean): Prom
   const before = await processId(pid);
   if (before === undefined || pid === process.pid) return undefined;
   const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  const socket = controlSocketOf(command.split("\0"));
-  if (socket === undefined || basename(socket) !== "qmp" || !isWanted(dirname(socket))) return undefined;
+  const directory = readCommandLine(command.split("\0"))?.directory;
+  if (directory === undefined || !isWanted(directory)) return undefined;
   // The pid may have become another process's in between.
-  return (await processId(pid)) === before ? { process: before, directory: dirname(socket) } : undefined;
+  return (await processId(pid)) === before ? { process: before, directory } : undefined;
 }

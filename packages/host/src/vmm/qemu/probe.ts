@@ -8,6 +8,8 @@ import { writeFileAtomic } from "../../os/atomic-file.ts";
 import { findCommand } from "../../os/find-command.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
 import type { Accelerator } from "./arguments.ts";
+import { Isolation } from "./isolation.ts";
+import { probeIsolation } from "./probe-isolation.ts";
 
 /** How long a kernel may take under KVM to say a word; it takes well under a second where KVM works. */
 const KVM_PATIENCE_MS = 8_000;
@@ -25,6 +27,7 @@ const Probe = z.object({
     hostCpu: z.string(),
     kvmDevice: z.boolean(),
     guestKernel: z.string(),
+    user: z.int(),
   }),
   version: z.string(),
   accelerator: z.discriminatedUnion("kind", [
@@ -33,6 +36,7 @@ const Probe = z.object({
   ]),
   /** Why this accelerator, one sentence. */
   reason: z.string(),
+  isolation: Isolation,
 });
 
 /** What was found out about QEMU on this host. */
@@ -67,7 +71,8 @@ export async function probeQemu(
   const { kind, reason } = await chooseAccelerator(subject, kernel, signal);
   const accelerator: Accelerator =
     kind === "kvm" ? { kind } : { kind, tscKhz: await measureTsc(await guestAgent()) };
-  const probe: QemuProbe = { subject, version, accelerator, reason };
+  const isolation = await probeIsolation(subject.binary);
+  const probe: QemuProbe = { subject, version, accelerator, reason, isolation };
   await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
   return probe;
 }
@@ -100,6 +105,7 @@ async function describeSubject(kernel: { key: string }): Promise<QemuProbe["subj
       () => false,
     ),
     guestKernel: kernel.key,
+    user: process.geteuid?.() ?? -1,
   };
 }
 

@@ -2,21 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { open } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
 import { killProcess } from "../../os/kill-process.ts";
-import { diesWithOwner } from "../../os/owned-process.ts";
 import { type ProcessId, processId } from "../../os/process-id.ts";
 import type { VmExit } from "../vmm.ts";
 import { lastWords } from "./log.ts";
 
 /** How much of QEMU's last words is kept. */
 const LAST_WORDS_CHARACTERS = 2_000;
-/** Size QEMU's log cannot grow beyond, and no file it writes, in blocks of 512 bytes. */
-const LOG_LIMIT_BLOCKS = 256;
-/**
- * A detached QEMU has nobody who reads what it says, so it says it to a file. That a guest makes it talk without end must not
- * fill the disk: writes beyond the limit fail, and the signal that comes with that is ignored.
- */
-const BOUNDED = `ulimit -c 0; ulimit -f ${LOG_LIMIT_BLOCKS}; trap '' XFSZ; exec "$@"`;
-
 /** A process that runs QEMU, whoever started it. */
 export interface QemuProcess {
   readonly id: ProcessId;
@@ -56,16 +47,12 @@ export class QemuChild implements QemuProcess {
     this.#stop = stop;
   }
 
-  /** @throws KilnError `VM_FAILED` when it cannot be started. */
+  /** @param words a command that becomes QEMU. @throws KilnError `VM_FAILED` when it cannot be started. */
   static async start(
-    binary: string,
-    args: readonly string[],
+    [command, words]: [string, string[]],
     { incoming, detachedLog }: LaunchOptions,
   ): Promise<QemuChild> {
     await using log = detachedLog === undefined ? undefined : await open(detachedLog, "a", 0o600);
-    const [command, words] = log
-      ? ["/bin/sh", ["-c", BOUNDED, "sh", binary, ...args]]
-      : diesWithOwner(binary, args);
     const child = spawn(command, words, {
       stdio: ["ignore", "ignore", log?.fd ?? "pipe", ...(incoming === undefined ? [] : [incoming])],
       env: { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent" },
@@ -103,7 +90,8 @@ function ended(child: ChildProcess, log: string | undefined, stopping: () => boo
     // "close" rather than "exit": by then its last words have been read.
     child.once("close", async (code, signal) => {
       const how = signal === null ? `QEMU ended with exit code ${code}` : `QEMU was killed by ${signal}`;
-      const expected = stopping();
+      // One that ended by itself did so before it was stopped, though that may have been because of its end.
+      const expected = stopping() && signal === "SIGKILL";
       const said = log === undefined ? heard.trim() : await lastWords(log);
       resolve({ expected, reason: said === "" ? how : `${how}: ${said}` });
     });

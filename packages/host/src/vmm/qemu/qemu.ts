@@ -6,7 +6,7 @@ import { adoptQemu } from "./adopt.ts";
 import { argumentsIdentity } from "./arguments.ts";
 import { killQemuProcesses } from "./find.ts";
 import type { QemuProbe } from "./probe.ts";
-import { QemuVm } from "./vm.ts";
+import { startQemu } from "./start.ts";
 
 /** The embedded engine: runs on every x86-64 Linux, under KVM where that works and in software emulation elsewhere. */
 export class QemuEngine implements Vmm {
@@ -31,21 +31,11 @@ export class QemuEngine implements Vmm {
   }
 
   boot(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
-    return this.#start(config, files, "boot", signal);
+    return startQemu(this.#probe, config, files, "boot", signal);
   }
 
   restore(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
-    return this.#start(config, files, "restore", signal);
-  }
-
-  #start(
-    config: VmConfig,
-    files: SnapshotFiles,
-    mode: "boot" | "restore",
-    signal?: AbortSignal,
-  ): Promise<Vm> {
-    const { subject, accelerator } = this.#probe;
-    return QemuVm.start(subject.binary, accelerator, config, files, mode, signal);
+    return startQemu(this.#probe, config, files, "restore", signal);
   }
 
   adopt(config: VmConfig, process: ProcessId, signal?: AbortSignal): Promise<Vm> {

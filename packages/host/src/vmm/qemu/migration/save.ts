@@ -1,9 +1,11 @@
+import { createWriteStream } from "node:fs";
 import { chmod, open, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { KilnError, systemErrorCode } from "../../../errors.ts";
 import { syncDirectory } from "../../../os/atomic-file.ts";
-import type { SnapshotFiles, VmConfig } from "../../vmm.ts";
+import type { SnapshotFiles } from "../../vmm.ts";
 import type { QmpClient } from "../qmp.ts";
 import { MemoryFile } from "./memory-file.ts";
 import { MigrationSplitter } from "./split.ts";
@@ -12,8 +14,26 @@ import { MigrationSplitter } from "./split.ts";
 const MAIN_MEMORY = "memory";
 /** QEMU holds itself back to 128 MiB a second unless told otherwise. */
 const UNLIMITED_BYTES_PER_SECOND = 2 ** 40;
+/** Name of the socket QEMU sends to, in the VM's folder. */
+const SOCKET = "save";
 /** How long QEMU may send nothing, in milliseconds. */
 const SILENCE_MS = 30_000;
+
+/** The VM's folder: its path on the host, and the one QEMU knows it by. */
+export interface VmFolder {
+  directory: string;
+  seenAs: string;
+}
+
+/**
+ * Has a paused QEMU whose memory is shared with its file write the rest to `stateFile`, which is on stable storage when this
+ * resolves.
+ */
+export async function saveDevices(qmp: QmpClient, folder: VmFolder, stateFile: string): Promise<void> {
+  await transfer(qmp, folder, undefined, (socket) =>
+    pipeline(socket, createWriteStream(stateFile, { flush: true, mode: 0o600 })),
+  );
+}
 
 /**
  * Has a paused QEMU send all of it over a socket, and writes guest memory to one file and the rest to another.
@@ -21,20 +41,21 @@ const SILENCE_MS = 30_000;
  */
 export async function saveQemu(
   qmp: QmpClient,
-  config: VmConfig,
+  folder: VmFolder,
+  memoryBytes: number,
   files: SnapshotFiles,
   signal?: AbortSignal,
 ): Promise<void> {
   signal?.throwIfAborted();
   await using made = new AsyncDisposableStack();
   try {
-    const main = { name: MAIN_MEMORY, bytes: config.memoryMib * 1024 * 1024 };
+    const main = { name: MAIN_MEMORY, bytes: memoryBytes };
     await using memory = await MemoryFile.create(files.memory, main.bytes);
     made.defer(() => rm(files.memory, { force: true }));
     await using state = await open(files.state, "wx", 0o600);
     made.defer(() => rm(files.state, { force: true }));
     const splitter = new MigrationSplitter(main, memory);
-    await transfer(qmp, config.directory, signal, async (socket, alive) => {
+    await transfer(qmp, folder, signal, async (socket, alive) => {
       for await (const chunk of socket) {
         alive();
         splitter.push(chunk as Buffer);
@@ -57,11 +78,11 @@ export async function saveQemu(
 /** Migrates to `receive`. When either side fails the other is ended, and both are over when this is. */
 async function transfer(
   qmp: QmpClient,
-  directory: string,
+  { directory, seenAs }: VmFolder,
   signal: AbortSignal | undefined,
   receive: (socket: Socket, alive: () => void) => Promise<void>,
 ): Promise<void> {
-  const path = join(directory, "save");
+  const path = join(directory, SOCKET);
   const stop = new AbortController();
   const giveUp = (reason: unknown) => stop.abort(reason);
   const cancelled = () => giveUp(signal?.reason);
@@ -74,7 +95,7 @@ async function transfer(
     // Its folder is closed to all others; QEMU may be another user than this process.
     await chmod(path, 0o666);
     const received = acceptOne(server, stop.signal).then((socket) => receive(socket, () => timer.refresh()));
-    const sent = send(qmp, path);
+    const sent = send(qmp, join(seenAs, SOCKET));
     try {
       await Promise.all([received, sent]);
     } catch (error) {

@@ -1,0 +1,51 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, realpath, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { Isolation } from "./isolation.ts";
+import { enterJail, prepareJail } from "./jail.ts";
+
+/** What can be seen from inside: the programs that start QEMU, and QEMU itself. */
+const PROGRAMS = "/usr/";
+const PATIENCE_MS = 10_000;
+
+/**
+ * Finds out how much of it works on this host, by doing it once with a program that does nothing. As root that is a user of its own and a
+ * view of its own; other users get a view of their own where the kernel lets them make namespaces.
+ */
+export async function probeIsolation(qemu: string): Promise<Isolation> {
+  const none = { ownUser: false, ownView: false };
+  if (!(await realpath(qemu)).startsWith(PROGRAMS)) {
+    return { ...none, reason: `${qemu} is not below ${PROGRAMS}` };
+  }
+  const root = process.geteuid?.() === 0;
+  const attempts = [...(root ? [{ ownUser: true, ownView: true }] : []), { ownUser: false, ownView: true }];
+  let reason = "";
+  for (const attempt of attempts) {
+    const failure = await tryJail(attempt);
+    if (failure === undefined) return { ...attempt, ...(reason === "" ? explain(root) : { reason }) };
+    reason ||= failure;
+  }
+  return { ...none, reason };
+}
+
+const explain = (root: boolean) =>
+  root
+    ? {}
+    : { reason: "only root can give each VM a user of its own: they run as the user that starts them" };
+
+async function tryJail(isolation: Isolation): Promise<string | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), "kiln-jail-"));
+  try {
+    const jail = await prepareJail(directory, isolation, []);
+    const [command, words] = enterJail(jail, "/usr/bin/true", [], { diesWithOwner: true, memoryMib: 0 });
+    await promisify(execFile)(command, words, { timeout: PATIENCE_MS });
+    return undefined;
+  } catch (error) {
+    const said = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : "";
+    return `namespaces cannot be made here: ${said.split("\n")[0] || String(error)}`;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

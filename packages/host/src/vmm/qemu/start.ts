@@ -1,0 +1,92 @@
+import { open } from "node:fs/promises";
+import { KilnError } from "../../errors.ts";
+import { connectWhenListening } from "../connect.ts";
+import type { SnapshotFiles, VmConfig, VmExit } from "../vmm.ts";
+import { nameArguments, qemuArguments } from "./arguments.ts";
+import { enterJail, prepareJail, takeBack } from "./jail.ts";
+import { keepFrom, letUse } from "./permissions.ts";
+import type { QemuProbe } from "./probe.ts";
+import { QemuChild } from "./process.ts";
+import { QmpClient } from "./qmp.ts";
+import { type StartMode, viewOf } from "./view.ts";
+import { QemuVm, vmPaths } from "./vm.ts";
+
+/** How long QEMU may take to open its control socket and load a device state, in milliseconds. */
+const QEMU_PATIENCE_MS = 30_000;
+
+const CAPABILITIES = [
+  { capability: "x-ignore-shared", state: true },
+  { capability: "events", state: true },
+];
+
+const completed = (data: Record<string, unknown>) => data.status === "completed" || data.status === "failed";
+
+/** Starts a QEMU that boots, or goes on from `files`, locked up as well as this host allows. */
+export async function startQemu(
+  probe: QemuProbe,
+  config: VmConfig,
+  files: SnapshotFiles,
+  mode: StartMode,
+  signal?: AbortSignal,
+): Promise<QemuVm> {
+  const { directory } = config;
+  const paths = vmPaths(directory);
+  const view = viewOf(probe, config, files, mode);
+  const jail = await prepareJail(directory, probe.isolation, view.visible);
+  await letUse(jail, view, config, files, mode);
+  await using state = mode === "restore" ? await open(files.state, "r") : undefined;
+  const args = [
+    ...nameArguments(directory),
+    ...qemuArguments(view.config, probe.accelerator, view.memory, view.paths),
+    // Nothing of the guest runs before this process has said so.
+    ...(state ? ["-incoming", "defer"] : ["-S"]),
+  ];
+  const child = await QemuChild.start(
+    enterJail(jail, probe.subject.binary, args, {
+      diesWithOwner: !config.detached,
+      memoryMib: config.memoryMib,
+      writesFiles: mode === "boot",
+    }),
+    { incoming: state?.fd, detachedLog: config.detached ? paths.log : undefined },
+  );
+  try {
+    const patience = AbortSignal.timeout(QEMU_PATIENCE_MS);
+    const until = AbortSignal.any([child.gone, patience, ...(signal ? [signal] : [])]);
+    const qmp = new QmpClient(await connectWhenListening(paths.qmpSocket, until));
+    // QEMU answers in order: nothing is gained by waiting for one answer before the next command.
+    const [agent] = await Promise.all([
+      connectWhenListening(paths.agentSocket, until),
+      // Whoever answers here has made all its sockets.
+      qmp.execute("qmp_capabilities").then(() => takeBack(jail)),
+      qmp.execute("migrate-set-capabilities", { capabilities: CAPABILITIES }),
+      ...(mode === "restore" ? [loadState(qmp)] : []),
+    ]);
+    await qmp.execute("cont");
+    const template =
+      mode === "boot" ? { state: files.state, finish: () => keepFrom(files.memory) } : undefined;
+    return new QemuVm({
+      ...{ process: child, qmp, agent, config, seenAs: view.config.directory },
+      ...(template ? { template } : {}),
+    });
+  } catch (error) {
+    await child.stop();
+    throw describe(error, await child.exited, signal);
+  }
+}
+
+async function loadState(qmp: QmpClient): Promise<void> {
+  const loaded = qmp.waitFor("MIGRATION", completed);
+  const [data] = await Promise.all([loaded, qmp.execute("migrate-incoming", { uri: "fd:3" })]);
+  if (data.status !== "completed")
+    throw new KilnError("VM_FAILED", "QEMU could not load the snapshot's device state");
+}
+
+/** A failed start as one error that says most: why QEMU ended, rather than which connection it took along. */
+function describe(error: unknown, exit: VmExit, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted) return new KilnError("CANCELLED", "cancelled while starting a VM", { cause: error });
+  if (!exit.expected)
+    return new KilnError("VM_FAILED", `the VM did not start: ${exit.reason}`, { cause: error });
+  if (error instanceof KilnError) return error;
+  const message = "the VM did not start: QEMU did not answer in time";
+  return new KilnError("TIMEOUT", message, { cause: error, hint: "is the machine overloaded? try again" });
+}
