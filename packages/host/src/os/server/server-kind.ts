@@ -10,4 +10,6 @@ export interface ServerKind {
   version: number;
   /** Code of its own failures. */
   code: ErrorCode;
+  /** Threads for what Node.js does not do itself (files, looking up names). @default Node.js' own */
+  threads?: number;
 }

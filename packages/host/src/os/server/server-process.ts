@@ -33,7 +33,11 @@ export async function spawnServer(
   const [command, args] = detached ? [process.execPath, words] : diesWithOwner(process.execPath, words);
   await using log = await open(logPath, "a", 0o600);
   // A session of its own in both cases: Ctrl-C is for the owner, whose guests still need their disks while they stop.
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", log.fd], detached: true });
+  const child = spawn(command, args, {
+    stdio: ["ignore", "pipe", log.fd],
+    detached: true,
+    env: kind.threads ? { ...process.env, UV_THREADPOOL_SIZE: String(kind.threads) } : process.env,
+  });
   const exited = new Promise<void>((resolve) => {
     child.once("exit", () => resolve());
     child.once("error", () => resolve());
