@@ -18,16 +18,21 @@ import {
   FileInfo,
   FileType,
   Hello,
+  Note,
+  ProcessInfo,
   Ready,
   Reply,
   Request,
+  WatchEvent,
+  WatchKind,
+  WhenFull,
 } from "../packages/host/src/guest/gen/kiln/agent/v1/agent.ts";
 
 /** Where the vectors lie. */
 export const VECTORS = new URL("vectors.txt", import.meta.url);
 
-/** The messages that frames carry, and an entry of a directory's list. */
-export const MESSAGES = { Hello, Request, Control, Ready, Reply, FileInfo };
+/** The messages that frames carry, and those that come one after the other on a channel. */
+export const MESSAGES = { Hello, Request, Control, Ready, Reply, Note, FileInfo, ProcessInfo, WatchEvent };
 
 const HEAD = `# Bytes that host and agent must agree on. Made by proto/make-vectors.ts: change that and run it.
 #
@@ -46,6 +51,7 @@ const IDENTITY = {
   wallClockNs: 1_700_000_000_123_456_789n,
   hostname: "sandbox-1",
   machineId: "0123456789abcdef0123456789abcdef",
+  maxProcesses: 0,
 };
 
 const utf8 = (text: string) => Buffer.from(text);
@@ -108,6 +114,20 @@ const requests: Record<string, Request["kind"]> = {
       timeoutMs: 18_446_744_073_709_551_615n,
     }),
   },
+  "exec-kept": {
+    $case: "exec",
+    value: exec({
+      argv: ["make"],
+      keep: { id: "p-1", bufferBytes: 1_048_576, whenFull: WhenFull.WHEN_FULL_WAIT },
+    }),
+  },
+  "exec-kept-dropping": {
+    $case: "exec",
+    value: exec({
+      argv: ["serve"],
+      keep: { id: "a".repeat(64), bufferBytes: 1024, whenFull: WhenFull.WHEN_FULL_DROP_OLDEST },
+    }),
+  },
   "exec-terminal-without-size": {
     $case: "exec",
     value: exec({ argv: ["top"], terminal: { rows: 0, columns: 0 } }),
@@ -136,6 +156,22 @@ const requests: Record<string, Request["kind"]> = {
   rename: { $case: "rename", value: { from: utf8("/a b"), to: utf8("/c\\d") } },
   freeze: { $case: "freeze", value: {} },
   ping: { $case: "ping", value: {} },
+  attach: {
+    $case: "attach",
+    value: { id: "p-1", stdoutOffset: 5_000_000_000n, stderrOffset: 7n, follow: true, silent: false },
+  },
+  "attach-silent": {
+    $case: "attach",
+    value: { id: "p-1", stdoutOffset: 0n, stderrOffset: 0n, follow: true, silent: true },
+  },
+  "list-processes": { $case: "listProcesses", value: {} },
+  "signal-process": { $case: "signalProcess", value: { id: "p-1", signal: 15 } },
+  "write-stdin": { $case: "writeStdin", value: { id: "p-1", end: true } },
+  "resize-process": { $case: "resizeProcess", value: { id: "p-1", size: { rows: 24, columns: 80 } } },
+  "forget-process": { $case: "forgetProcess", value: { id: "p-1" } },
+  connect: { $case: "connect", value: { port: 65_535 } },
+  watch: { $case: "watch", value: { path: utf8("/workspace"), recursive: true } },
+  usage: { $case: "usage", value: {} },
 };
 
 function exec(fields: Partial<Extract<Request["kind"], { $case: "exec" }>["value"]>) {
@@ -147,6 +183,7 @@ function exec(fields: Partial<Extract<Request["kind"], { $case: "exec" }>["value
     stdin: false,
     terminal: undefined,
     timeoutMs: 0n,
+    keep: undefined,
     ...fields,
   };
 }
@@ -173,6 +210,28 @@ const old = {
   target: utf8("../a b"),
 };
 
+const process = {
+  id: "p-1",
+  argv: ["sh", "-c", ""],
+  pid: 4711,
+  startedNs: 1_700_000_000_000_000_001n,
+  terminal: false,
+  exited: undefined,
+  stdoutBytes: 5_000_000_000n,
+  stderrBytes: 0n,
+  stdinBytes: 3n,
+  stdinOpen: true,
+  bufferBytes: 1_048_576,
+  whenFull: WhenFull.WHEN_FULL_WAIT,
+};
+const ended = {
+  ...process,
+  terminal: true,
+  exited: { status: { $case: "code" as const, value: 0 }, timedOut: false },
+  stdinOpen: false,
+  whenFull: WhenFull.WHEN_FULL_DROP_OLDEST,
+};
+
 const replies: Record<string, Reply["kind"]> = {
   "exited-0": { $case: "exited", value: { status: { $case: "code", value: 0 }, timedOut: false } },
   "exited-255": { $case: "exited", value: { status: { $case: "code", value: 255 }, timedOut: false } },
@@ -186,7 +245,28 @@ const replies: Record<string, Reply["kind"]> = {
   "done-written": { $case: "done", value: { size: 300n } },
   info: { $case: "info", value: info },
   "info-before-1970": { $case: "info", value: old },
+  process: { $case: "process", value: process },
+  "usage-info": {
+    $case: "usage",
+    value: {
+      processes: 12,
+      memoryTotal: 536_870_912n,
+      memoryAvailable: 402_653_184n,
+      loadMilli: 1250,
+      diskTotal: 5_000_000_000n,
+      diskUsed: 1_000_000_000n,
+    },
+  },
 };
+
+const notes: Record<string, Note["kind"]> = {
+  started: { $case: "process", value: process },
+  skipped: { $case: "skipped", value: { channel: 2, offset: 5_000_000_000n } },
+  connected: { $case: "connected", value: { ipv6: false } },
+  "connected-ipv6": { $case: "connected", value: { ipv6: true } },
+};
+
+const event = (kind: WatchKind, path = "", to = "") => ({ kind, path: utf8(path), to: utf8(to) });
 
 const ready = {
   version: 1,
@@ -194,6 +274,7 @@ const ready = {
   agentVersion: "0.1.0",
   uptimeNs: 123_456_789n,
   error: undefined,
+  nonce: 0,
 };
 const refusal = { code: ErrorCode.ERROR_CODE_HANDSHAKE, errno: 0, message: "the generation is not newer" };
 
@@ -210,16 +291,30 @@ function message<T extends object>(
 }
 
 function messages(): Vector[] {
-  const hello = { version: 1, minVersion: 1, window: 262_144, identity: undefined };
+  const hello = { version: 1, minVersion: 1, window: 262_144, identity: undefined, nonce: 0 };
   return [
     message("hello-reconnect", "Hello", Hello, hello),
     message("hello-resume", "Hello", Hello, { ...hello, version: 2, identity: IDENTITY }),
+    message("hello-limits", "Hello", Hello, {
+      ...hello,
+      identity: { ...IDENTITY, maxProcesses: 500 },
+      nonce: 4_294_967_295,
+    }),
     ...Object.entries(requests).map(([name, kind]) => message(name, "Request", Request, { kind })),
     message("signal", "Control", Control, { kind: { $case: "signal", value: 15 } }),
     message("resize", "Control", Control, { kind: { $case: "resize", value: { rows: 50, columns: 200 } } }),
+    message("acknowledge", "Control", Control, {
+      kind: { $case: "acknowledge", value: { stdoutOffset: 5_000_000_000n, stderrOffset: 7n } },
+    }),
     message("ready", "Ready", Ready, ready),
     message("ready-refused", "Ready", Ready, { ...ready, version: 0, error: refusal }),
+    message("ready-nonce", "Ready", Ready, { ...ready, nonce: 4_294_967_295 }),
     ...Object.entries(replies).map(([name, kind]) => message(name, "Reply", Reply, { kind })),
+    ...Object.entries(notes).map(([name, kind]) => message(`note-${name}`, "Note", Note, { kind })),
+    message("process-running", "ProcessInfo", ProcessInfo, process),
+    message("process-ended", "ProcessInfo", ProcessInfo, ended),
+    message("watch-ready", "WatchEvent", WatchEvent, event(WatchKind.WATCH_KIND_READY)),
+    message("watch-renamed", "WatchEvent", WatchEvent, event(WatchKind.WATCH_KIND_RENAMED, "/a", "/b")),
     message("entry", "FileInfo", FileInfo, info),
     message("entry-symlink", "FileInfo", FileInfo, old),
   ];
@@ -228,7 +323,7 @@ function messages(): Vector[] {
 function laterAndMalformed(): Vector[] {
   const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
   const ping = { kind: { $case: "ping", value: {} } } as const;
-  const hello = { version: 1, minVersion: 1, window: 1, identity: undefined };
+  const hello = { version: 1, minVersion: 1, window: 1, identity: undefined, nonce: 0 };
   return [
     ["later unknown-varint Hello", describe(hello), hex("08 01 10 01 18 01 f8 07 ff ff 03")],
     ["later unknown-bytes Hello", describe(hello), hex("08 01 10 01 18 01 fa 07 02 aa bb")],
@@ -252,6 +347,9 @@ function laterAndMalformed(): Vector[] {
     ["malformed number-as-bytes Control", "a signal of bytes", hex("0a 01 09")],
     ["malformed cut-reply Reply", "the message ends in a field", hex("12 09 08 00")],
     ["malformed cut-ready Ready", "the version's text is cut", hex("08 01 1a 05 30 2e")],
+    ["malformed cut-note Note", "the process is cut", hex("0a 05 0a 03 61")],
+    ["malformed offset-as-bytes Control", "an offset of bytes", hex("1a 03 0a 01 09")],
+    ["malformed number-as-id Request", "a process's id is a number", hex("5a 02 08 01")],
     ["malformed long-size FileInfo", "a size of eleven bytes", hex("30 ffffffffffffffffffff 01")],
   ];
 }
@@ -277,6 +375,13 @@ function frames(): Vector[] {
     frame("data-longest", "data", 2, 1, Buffer.alloc(MAX_PAYLOAD_BYTES, 0x61), 1),
     frame("credit", "credit", 2, 1, Buffer.from([0, 0, 1, 0])),
     frame("cancel", "cancel", 2, 1, none),
+    frame(
+      "note",
+      "note",
+      2,
+      1,
+      Note.encode({ kind: { $case: "connected", value: { ipv6: false } } }).finish(),
+    ),
     frame("close", "close", 2, 1, Reply.encode({ kind: { $case: "done", value: { size: 0n } } }).finish()),
   ];
 }
@@ -300,7 +405,7 @@ function broken(): Vector[] {
       header.writeUInt32LE(0xffff_ffff, 0),
     ),
     spoil("kind-0", "kind", "kind 0", (header) => header.writeUInt8(0, 8)),
-    spoil("kind-9", "kind", "kind 9", (header) => header.writeUInt8(9, 8)),
+    spoil("kind-10", "kind", "kind 10", (header) => header.writeUInt8(10, 8)),
     spoil("unknown-flag", "flags", "DATA with flag 0x04", (header) => header.writeUInt8(0x04, 9)),
     spoil("flags-elsewhere", "flags", "CREDIT with END", (header) => {
       header.writeUInt8(Kind.credit, 8);
@@ -333,7 +438,7 @@ function transcript(): Vector[] {
     bytes,
   ];
   const generation = 41;
-  const hello = { version: 1, minVersion: 1, window: 262_144, identity: IDENTITY };
+  const hello = { version: 1, minVersion: 1, window: 262_144, identity: IDENTITY, nonce: 0 };
   const end = (channel: number) => encodeFrame(Kind.data, 1, generation, Buffer.alloc(0), channel | FLAG_END);
   const exited = Reply.encode({
     kind: { $case: "exited", value: { status: { $case: "code", value: 0 }, timedOut: false } },

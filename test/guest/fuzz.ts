@@ -109,7 +109,16 @@ async function fuzzConnection(random: Random, budget: number): Promise<{ frames:
     connection.open({
       kind: {
         $case: "exec",
-        value: { argv: ["x"], env: [], cwd: "", user: "", stdin: true, terminal: undefined, timeoutMs: 0n },
+        value: {
+          argv: ["x"],
+          env: [],
+          cwd: "",
+          user: "",
+          stdin: true,
+          terminal: undefined,
+          timeoutMs: 0n,
+          keep: undefined,
+        },
       },
     }),
   );
@@ -120,6 +129,7 @@ async function fuzzConnection(random: Random, budget: number): Promise<{ frames:
     agentVersion: "0",
     uptimeNs: 1n,
     error: undefined,
+    nonce: 0,
   }).finish();
   wire.receive(
     Buffer.concat([

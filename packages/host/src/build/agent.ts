@@ -11,8 +11,9 @@ import type { BuildOptions } from "./build-session.ts";
 /** The checkout: the agent's sources are in `agent/` and `proto/`. */
 const PROJECT = join(import.meta.dirname, "../../../..");
 const SOURCES = ["agent", "proto"];
-/** What cargo and its tools leave beside the sources. */
-const isOutput = (path: string) => path === "agent/target/";
+/** What cargo and its tools leave beside the sources, and what does not go into the agent: its tests and fuzzer. */
+const isOutput = (path: string) =>
+  ["agent/target/", "agent/tests/"].includes(path) || /\/tests(\/|\.rs)$/.test(path);
 /** A smaller file is no guest agent: the build went wrong without saying so. */
 const MIN_AGENT_BYTES = 16 * 1024;
 

@@ -1,10 +1,14 @@
 import type { Duplex } from "node:stream";
 import { KilnError } from "../errors.ts";
-import { GuestConnection, type HandshakeOptions } from "./connection.ts";
+import { type Explain, GuestConnection, type HandshakeOptions } from "./connection.ts";
 import { type ExecOptions, type ExecProcess, type ExitStatus, exec, shellExitCode } from "./exec.ts";
 import { GuestFiles } from "./files.ts";
 import type { Ready } from "./gen/kiln/agent/v1/agent.ts";
+import type { AttachOptions, GuestProcess } from "./guest-process.ts";
+import { toSafeNumber } from "./process-info.ts";
+import { GuestProcesses, type KeepOptions } from "./processes.ts";
 import { unwrapReply } from "./reply.ts";
+import { openTunnel } from "./tunnel.ts";
 
 /** What a program that was run to its end left. */
 export interface ExecResult extends ExitStatus {
@@ -26,17 +30,33 @@ export interface RunOptions {
   input?: Uint8Array;
 }
 
+/** What a guest uses now. */
+export interface GuestUsage {
+  /** Processes, the kernel's own threads apart. */
+  processes: number;
+  memoryTotalBytes: number;
+  memoryAvailableBytes: number;
+  /** Load average of one minute. */
+  load: number;
+  /** Of the root file system. */
+  diskTotalBytes: number;
+  diskUsedBytes: number;
+}
+
 const DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /** The agent inside one guest: everything the host can ask of it. */
 export class GuestAgent {
   readonly files: GuestFiles;
+  /** Processes that outlive the connection. */
+  readonly processes: GuestProcesses;
   readonly #connection: GuestConnection;
 
   /** `explain` is asked for the reason when the wire breaks. */
-  constructor(wire: Duplex, explain?: () => Promise<KilnError>) {
+  constructor(wire: Duplex, explain?: Explain) {
     this.#connection = new GuestConnection(wire, explain);
     this.files = new GuestFiles(this.#connection);
+    this.processes = new GuestProcesses(this.#connection);
   }
 
   /** Resolves, with the reason, when the guest is out of reach for good. */
@@ -44,13 +64,43 @@ export class GuestAgent {
     return this.#connection.closed;
   }
 
+  /** The guest's generation: the greatest this host knows of. The next handshake takes a greater one. */
+  get generation(): number {
+    return this.#connection.generation;
+  }
+
+  /** Greets the guest. What was open is over; those who read kept processes go on by themselves. */
   handshake(options: HandshakeOptions): Promise<Ready> {
     return this.#connection.handshake(options);
+  }
+
+  /**
+   * Lets go of the wire before its VM goes away to come back: whoever reads a kept process waits, all else that is open
+   * ends with `SANDBOX_STATE`.
+   */
+  suspend(): void {
+    this.#connection.suspend();
+  }
+
+  /** Goes on by the wire of the VM that came back, as `handshake` does. */
+  reconnect(wire: Duplex, options: HandshakeOptions, explain?: Explain): Promise<Ready> {
+    return this.#connection.reconnect(wire, options, explain);
   }
 
   /** Starts a program. */
   exec(options: ExecOptions): ExecProcess {
     return exec(this.#connection, options);
+  }
+
+  /** Starts a program that outlives the connection: as `processes.start`. */
+  start(options: ExecOptions & { keep: KeepOptions }): GuestProcess {
+    const { keep, ...exec } = options;
+    return this.processes.start(exec, keep);
+  }
+
+  /** Reads a program that is kept: as `processes.attach`. */
+  attach(id: string, options?: AttachOptions): GuestProcess {
+    return this.processes.attach(id, options);
   }
 
   /** Runs a program to its end and collects its output. */
@@ -86,9 +136,33 @@ export class GuestAgent {
     unwrapReply(await this.#connection.open({ kind: { $case: "ping", value: {} } }).reply, "done");
   }
 
-  /** Makes the agent stand still for a snapshot; nothing may be asked of it before the next handshake. */
-  async freeze(): Promise<void> {
-    unwrapReply(await this.#connection.open({ kind: { $case: "freeze", value: {} } }).reply, "done");
+  /**
+   * Connects to a TCP port of the guest: 127.0.0.1, or else ::1.
+   * @throws KilnError `PORT_UNREACHABLE` when nothing listens there.
+   */
+  connect(port: number, signal?: AbortSignal): Promise<Duplex> {
+    return openTunnel(this.#connection, port, signal);
+  }
+
+  async usage(): Promise<GuestUsage> {
+    const stream = this.#connection.open({ kind: { $case: "usage", value: {} } });
+    const usage = unwrapReply(await stream.reply, "usage");
+    return {
+      processes: usage.processes,
+      memoryTotalBytes: toSafeNumber(usage.memoryTotal),
+      memoryAvailableBytes: toSafeNumber(usage.memoryAvailable),
+      load: usage.loadMilli / 1000,
+      diskTotalBytes: toSafeNumber(usage.diskTotal),
+      diskUsedBytes: toSafeNumber(usage.diskUsed),
+    };
+  }
+
+  /**
+   * Makes the agent stand still for a snapshot. What is asked of it from now on waits for the next handshake; what
+   * is open ends then.
+   */
+  freeze(): Promise<void> {
+    return this.#connection.freeze();
   }
 
   /** Gives the guest up: everything that is under way ends with `error`. */

@@ -1,15 +1,14 @@
 import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { KilnError } from "../errors.ts";
-import { encodeFrame, type Frame, FrameParser, Kind, MAX_FRAME_BYTES, SYNC } from "./frame.ts";
-import { Hello, type Identity, Ready, Reply, Request } from "./gen/kiln/agent/v1/agent.ts";
-import { GuestStream } from "./stream.ts";
+import { encodeFrame, type Frame, FrameParser, Kind, MAX_FRAME_BYTES } from "./frame.ts";
+import { type Identity, Note, Ready, Reply, Request } from "./gen/kiln/agent/v1/agent.ts";
+import { Handshake, HOST_WINDOW_BYTES } from "./handshake.ts";
+import { unwrapReply } from "./reply.ts";
+import { GuestStream, type StreamSink } from "./stream.ts";
 
-const PROTOCOL_VERSION = 1;
-/** Bytes a guest may send on one stream before what it sent was read. */
-export const HOST_WINDOW_BYTES = 262_144;
-const MIN_WINDOW_BYTES = 1;
-const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
+export { HOST_WINDOW_BYTES };
+
 /** Streams open at once on one connection. */
 const MAX_STREAMS = 512;
 /** How long a guest may take to answer HELLO before the host clears its line. */
@@ -18,7 +17,7 @@ const READY_PATIENCE_MS = 2_000;
 const EXPLANATION_PATIENCE_MS = 2_000;
 
 export interface HandshakeOptions {
-  /** Greater than every generation this guest has seen. */
+  /** Greater than every generation this guest has seen. When the guest knows better, one greater than that is taken. */
   generation: number;
   /** Given after a boot or a resume. */
   identity?: Identity;
@@ -27,34 +26,63 @@ export interface HandshakeOptions {
   signal?: AbortSignal;
 }
 
+/** Asked for the reason when a wire breaks, as whoever owns the VM knows more. */
+export type Explain = () => Promise<KilnError>;
+
+interface Waiting {
+  handshake: Handshake;
+  ready: PromiseWithResolvers<Ready>;
+}
+
+interface SentFrame {
+  stream: number;
+  kind: Kind;
+  payload: Uint8Array;
+  flags: number;
+}
+
 /**
  * One connection to a guest's agent: the handshake, and the streams that share it. Frames of another generation
  * are dropped, a guest that breaks the protocol is given up: every stream ends with the error, and `closed` tells.
+ * The wire may be taken away (`suspend`) and another given (`reconnect`).
  */
 export class GuestConnection {
-  readonly #wire: Duplex;
-  readonly #parser = new FrameParser();
+  #wire: Duplex | undefined;
+  #parser = new FrameParser();
   readonly #streams = new Map<number, GuestStream>();
   #generation = 0;
   #nextStream = 1;
   #peerWindow = 0;
-  #ready: PromiseWithResolvers<Ready> | undefined;
+  #waiting: Waiting | undefined;
+  /** Id of the Freeze under way or done: streams with a greater one wait for the next generation. */
+  #frozenFrom: number | undefined;
+  /** Frames that the guest has not surely heard: sent before READY, or not sent at all since the Freeze. */
+  #unheard: SentFrame[] = [];
+  #suspended: PromiseWithResolvers<void> | undefined;
   #failure: KilnError | undefined;
   readonly #closed = Promise.withResolvers<KilnError>();
 
-  /**
-   * @param explain is asked for the reason when the wire breaks, as whoever owns the VM knows more; it has
-   * `EXPLANATION_PATIENCE_MS` to find out.
-   */
-  constructor(wire: Duplex, explain?: () => Promise<KilnError>) {
-    this.#wire = wire;
-    wire.on("data", (chunk: Buffer) => this.#receive(chunk));
-    const broke = (cause?: Error) => void this.#explain(explain, cause).then((error) => this.fail(error));
-    wire.on("error", broke);
-    wire.once("close", () => broke());
+  /** `explain` has `EXPLANATION_PATIENCE_MS` to find out. */
+  constructor(wire: Duplex, explain?: Explain) {
+    this.#take(wire, explain);
   }
 
-  async #explain(explain: (() => Promise<KilnError>) | undefined, cause?: Error): Promise<KilnError> {
+  #take(wire: Duplex, explain: Explain | undefined): void {
+    this.#wire = wire;
+    this.#parser = new FrameParser();
+    wire.on("data", (chunk: Buffer) => {
+      if (this.#wire === wire) this.#receive(chunk);
+    });
+    const broke = async (cause?: Error) => {
+      if (this.#wire !== wire) return;
+      const error = await this.#explain(explain, cause);
+      if (this.#wire === wire) this.fail(error);
+    };
+    wire.on("error", (error) => void broke(error));
+    wire.once("close", () => void broke());
+  }
+
+  async #explain(explain: Explain | undefined, cause?: Error): Promise<KilnError> {
     const unexplained = new KilnError("VM_FAILED", "the connection to the guest broke", { cause });
     if (!explain || this.#failure) return unexplained;
     const patience = new AbortController();
@@ -72,32 +100,41 @@ export class GuestConnection {
     return this.#closed.promise;
   }
 
+  /** The reason, once the connection is of no more use. */
+  get failure(): KilnError | undefined {
+    return this.#failure;
+  }
+
+  /** The generation of the last handshake that was begun; the guest's own once that is done. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Resolves when streams can be opened; undefined when they can be now. */
+  get available(): Promise<void> | undefined {
+    return this.#suspended?.promise;
+  }
+
   /**
    * Starts a generation. Resolves when the guest has answered; streams may be opened before that.
    * @throws KilnError `TIMEOUT`, `CANCELLED`, `GUEST_PROTOCOL` or `VM_FAILED`.
    */
   async handshake(options: HandshakeOptions): Promise<Ready> {
     this.#throwIfFailed();
-    this.#generation = options.generation;
-    this.#peerWindow = 0;
-    this.#parser.resync();
-    this.#endStreams(new KilnError("VM_FAILED", "the guest was resumed: the stream is over"));
+    const handshake = new Handshake(options.generation, options.identity);
     const ready = Promise.withResolvers<Ready>();
-    this.#ready = ready;
-    const hello = Buffer.from(
-      Hello.encode({
-        version: PROTOCOL_VERSION,
-        minVersion: PROTOCOL_VERSION,
-        window: HOST_WINDOW_BYTES,
-        identity: options.identity,
-      }).finish(),
-    );
-    const greeting = Buffer.concat([SYNC, encodeFrame(Kind.hello, 0, options.generation, hello)]);
-    this.#wire.write(greeting);
+    this.#waiting?.ready.reject(new KilnError("CANCELLED", "another handshake was begun"));
+    this.#waiting = { handshake, ready };
+    this.#peerWindow = 0;
+    const youngerThan = this.#frozenFrom ?? Number.POSITIVE_INFINITY;
+    this.#frozenFrom = undefined;
+    this.#unheard = this.#unheard.filter(({ stream }) => stream > youngerThan);
+    this.#endStreams(new KilnError("VM_FAILED", "the guest was resumed: the stream is over"), youngerThan);
+    this.#greet(handshake);
 
     // A guest that was left in the middle of a frame takes the greeting for payload: fill that frame up, greet again.
     const clearLine = setTimeout(
-      () => this.#wire.write(Buffer.concat([Buffer.alloc(MAX_FRAME_BYTES), greeting])),
+      () => this.#wire?.write(Buffer.concat([Buffer.alloc(MAX_FRAME_BYTES), handshake.greeting()])),
       READY_PATIENCE_MS,
     );
     const deadline = setTimeout(
@@ -117,31 +154,103 @@ export class GuestConnection {
     }
   }
 
-  /** Opens a stream for `request`. */
-  open(request: Request): GuestStream {
-    this.#throwIfFailed();
-    if (this.#streams.size >= MAX_STREAMS) {
-      throw new KilnError("GUEST_ERROR", `${MAX_STREAMS} operations are already running in this sandbox`);
+  #greet(handshake: Handshake): void {
+    this.#generation = handshake.generation;
+    this.#parser.resync();
+    this.#wire?.write(handshake.greeting());
+    this.#repeat();
+  }
+
+  /** Sends what the guest has not heard. */
+  #repeat(): void {
+    for (const { stream, kind, payload, flags } of this.#unheard) {
+      this.#wire?.write(encodeFrame(kind, stream, this.#generation, payload, flags));
     }
+  }
+
+  /**
+   * Makes the agent stand still for a snapshot. From now on nothing is sent: streams that are opened wait for the next
+   * handshake, which ends those that are open.
+   */
+  async freeze(): Promise<void> {
+    const stream = this.open({ kind: { $case: "freeze", value: {} } });
+    const id = this.#nextStream - 1;
+    this.#frozenFrom = id;
+    this.#peerWindow = 0;
+    unwrapReply(await stream.reply, "done");
+  }
+
+  /**
+   * Lets go of the wire, of which nobody need hear any more: the VM is to go. Open streams end; whatever can go on
+   * does so after `reconnect`.
+   */
+  suspend(): void {
+    this.#throwIfFailed();
+    const wire = this.#wire;
+    this.#wire = undefined;
+    this.#suspended ??= Promise.withResolvers<void>();
+    const error = new KilnError("SANDBOX_STATE", "the sandbox was paused", { hint: "resume it first" });
+    this.#waiting?.ready.reject(error);
+    this.#waiting = undefined;
+    this.#frozenFrom = undefined;
+    this.#unheard = [];
+    this.#endStreams(error);
+    wire?.destroy();
+  }
+
+  /** Goes on by another wire, to the same guest. As `handshake`. */
+  reconnect(wire: Duplex, options: HandshakeOptions, explain?: Explain): Promise<Ready> {
+    this.#throwIfFailed();
+    const before = this.#wire;
+    this.#take(wire, explain);
+    before?.destroy();
+    const ready = this.handshake(options);
+    this.#suspended?.resolve();
+    this.#suspended = undefined;
+    return ready;
+  }
+
+  /** Opens a stream for `request`. What comes goes to `sink`, or else to the stream's own queues. */
+  open(request: Request, sink?: StreamSink): GuestStream {
+    this.#throwIfFailed();
+    if (this.#suspended)
+      throw new KilnError("SANDBOX_STATE", "the sandbox is paused", { hint: "resume it first" });
+    if (this.#streams.size >= MAX_STREAMS) {
+      throw new KilnError("LIMIT_REACHED", `${MAX_STREAMS} operations are already running in this sandbox`, {
+        hint: "wait for some of them to end",
+      });
+    }
+    const payload = Request.encode(request).finish();
+    encodeFrame(Kind.open, 0, 0, payload); // Refuses one that is too long before there is a stream.
     const id = this.#nextStream++;
-    const frame = encodeFrame(Kind.open, id, this.#generation, Request.encode(request).finish());
-    const stream = new GuestStream(HOST_WINDOW_BYTES, this.#peerWindow, (kind, payload, flags) =>
-      this.#send(encodeFrame(kind, id, this.#generation, payload, flags)),
-    );
+    const send = (kind: Kind, bytes: Uint8Array = Buffer.alloc(0), flags = 0) =>
+      this.#send({ stream: id, kind, payload: bytes, flags });
+    const stream = new GuestStream(HOST_WINDOW_BYTES, this.#peerWindow, send, sink);
     this.#streams.set(id, stream);
     void stream.reply.catch(() => undefined).finally(() => this.#streams.delete(id));
-    this.#send(frame);
+    send(Kind.open, payload).catch(() => undefined); // A broken connection is reported by `reply`.
     return stream;
   }
 
   /** Writes a frame; resolves when the wire takes more. */
-  async #send(frame: Buffer): Promise<void> {
+  async #send(frame: SentFrame): Promise<void> {
     if (this.#failure) throw this.#failure;
-    if (this.#wire.write(frame)) return;
-    await Promise.race([
-      new Promise<void>((resolve) => this.#wire.once("drain", resolve)),
-      this.#closed.promise.then((error) => Promise.reject(error)),
-    ]);
+    const { stream, kind, payload, flags } = frame;
+    if (this.#frozenFrom !== undefined) {
+      if (stream > this.#frozenFrom) this.#unheard.push(frame);
+      return;
+    }
+    if (this.#waiting) this.#unheard.push(frame);
+    const wire = this.#wire;
+    if (!wire || wire.write(encodeFrame(kind, stream, this.#generation, payload, flags))) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        wire.off("drain", done).off("close", done);
+        resolve();
+      };
+      wire.on("drain", done).on("close", done);
+    });
+    if (this.#failure) throw this.#failure;
   }
 
   #receive(chunk: Buffer): void {
@@ -163,7 +272,7 @@ export class GuestConnection {
       return;
     }
     if (frame.generation !== this.#generation) return;
-    if (this.#ready) throw new KilnError("GUEST_PROTOCOL", "the guest spoke before it was ready");
+    if (this.#waiting) throw new KilnError("GUEST_PROTOCOL", "the guest spoke before it was ready");
     const stream = this.#streams.get(frame.stream);
     if (!stream) return; // It crossed our end of the stream.
     switch (frame.kind) {
@@ -175,9 +284,15 @@ export class GuestConnection {
           throw new KilnError("GUEST_PROTOCOL", "the guest sent a broken credit");
         stream.receiveCredit(frame.payload.readUInt32LE(0));
         return;
-      case Kind.close:
-        stream.receiveReply(Reply.decode(frame.payload));
+      case Kind.note:
+        stream.receiveNote(Note.decode(frame.payload));
         return;
+      case Kind.close: {
+        const reply = Reply.decode(frame.payload);
+        this.#streams.delete(frame.stream);
+        stream.receiveReply(reply);
+        return;
+      }
       default:
         throw new KilnError(
           "GUEST_PROTOCOL",
@@ -187,47 +302,48 @@ export class GuestConnection {
   }
 
   #receiveReady(frame: Frame): void {
-    const waiting = this.#ready;
-    if (!waiting) return; // The second answer to a greeting that was sent twice.
-    const ready = Ready.decode(frame.payload);
-    if (ready.error && ready.version === 0) {
-      const message = `the guest agent refused the handshake: ${ready.error.message.slice(0, 200)}`;
-      this.#ready = undefined;
-      waiting.reject(new KilnError("GUEST_PROTOCOL", message));
+    if (!this.#waiting) return; // The second answer to a greeting that was sent twice.
+    const { handshake, ready } = this.#waiting;
+    const answer = Ready.decode(frame.payload);
+    const verdict = handshake.judge(answer, frame.generation);
+    if (verdict.kind === "ignore") return;
+    if (verdict.kind === "retry") {
+      this.#greet(handshake);
       return;
     }
-    if (frame.generation !== this.#generation) return; // From an earlier life.
-    if (
-      ready.version !== PROTOCOL_VERSION ||
-      ready.window < MIN_WINDOW_BYTES ||
-      ready.window > MAX_WINDOW_BYTES
-    ) {
-      throw new KilnError("GUEST_PROTOCOL", `the guest agent answered with version ${ready.version}`, {
-        hint: "its template was built by another version of Kiln: remove it by kiln template rm, and build it again",
-      });
+    this.#waiting = undefined;
+    if (verdict.kind === "refuse") {
+      ready.reject(verdict.error);
+      return;
     }
-    this.#ready = undefined;
-    this.#peerWindow = ready.window;
-    for (const stream of this.#streams.values()) stream.receiveCredit(ready.window);
-    waiting.resolve(ready);
+    if (verdict.again) this.#repeat();
+    this.#unheard = [];
+    this.#peerWindow = answer.window;
+    for (const stream of this.#streams.values()) stream.receiveCredit(answer.window);
+    ready.resolve(answer);
   }
 
   #throwIfFailed(): void {
     if (this.#failure) throw this.#failure;
   }
 
-  #endStreams(error: KilnError): void {
-    for (const stream of this.#streams.values()) stream.fail(error);
-    this.#streams.clear();
+  /** Ends the streams up to and with id `last`. */
+  #endStreams(error: KilnError, last = Number.POSITIVE_INFINITY): void {
+    for (const [id, stream] of [...this.#streams]) {
+      if (id > last) continue;
+      this.#streams.delete(id);
+      stream.fail(error);
+    }
   }
 
   /** Lets go of the wire; streams that are open end with `error`. */
   fail(error: KilnError): void {
     if (this.#failure) return;
     this.#failure = error;
-    this.#ready?.reject(error);
+    this.#waiting?.ready.reject(error);
+    this.#suspended?.resolve();
     this.#endStreams(error);
     this.#closed.resolve(error);
-    this.#wire.destroy();
+    this.#wire?.destroy();
   }
 }

@@ -1,8 +1,11 @@
-import { constants } from "node:os";
 import { KilnError } from "../errors.ts";
 import type { GuestConnection } from "./connection.ts";
+import { type ExitStatus, signalNumber, toExitStatus } from "./exit-status.ts";
+import type { Exec } from "./gen/kiln/agent/v1/agent.ts";
 import { unwrapReply } from "./reply.ts";
 import type { GuestStream } from "./stream.ts";
+
+export { type ExitStatus, shellExitCode } from "./exit-status.ts";
 
 export interface TerminalSize {
   rows: number;
@@ -24,27 +27,6 @@ export interface ExecOptions {
   terminal?: TerminalSize;
   /** Milliseconds until the program and its children are killed. @default no limit */
   timeoutMs?: number;
-}
-
-/** How a program ended: by itself with `code`, or by `signal`. */
-export interface ExitStatus {
-  /** Exit code, or undefined when a signal ended it. */
-  code: number | undefined;
-  /** Name of the signal that ended it, such as `SIGKILL`. */
-  signal: NodeJS.Signals | undefined;
-  /** Whether it was killed because `timeoutMs` had passed. */
-  timedOut: boolean;
-}
-
-const SIGNAL_NUMBERS: Readonly<Record<string, number>> = constants.signals;
-const SIGNAL_NAMES = new Map(
-  Object.entries(SIGNAL_NUMBERS).map(([name, number]) => [number, name as NodeJS.Signals]),
-);
-
-/** What a shell would report for `status`: the code, or 128 plus the signal's number. */
-export function shellExitCode(status: ExitStatus): number {
-  if (status.signal !== undefined) return 128 + (SIGNAL_NUMBERS[status.signal] ?? 0);
-  return status.code ?? 255;
 }
 
 /** A program running in the guest. Read both outputs: they share one window, and an unread one holds the other up. */
@@ -74,9 +56,7 @@ export class ExecProcess {
 
   /** Signals the program's whole process group. */
   signal(name: NodeJS.Signals): Promise<void> {
-    const number = SIGNAL_NUMBERS[name];
-    if (number === undefined) throw new KilnError("USAGE", `unknown signal "${name}"`);
-    return this.#stream.control({ kind: { $case: "signal", value: number } });
+    return this.#stream.control({ kind: { $case: "signal", value: signalNumber(name) } });
   }
 
   resize(size: TerminalSize): Promise<void> {
@@ -93,37 +73,31 @@ export class ExecProcess {
    * @throws KilnError `GUEST_ERROR` when it could not be started or was cancelled, `VM_FAILED` when the VM went away.
    */
   async exited(): Promise<ExitStatus> {
-    const exited = unwrapReply(await this.#stream.reply, "exited");
-    const status = exited.status;
-    const signal = status?.$case === "signal" ? SIGNAL_NAMES.get(status.value) : undefined;
-    if (status?.$case === "signal" && signal === undefined) {
-      throw new KilnError("GUEST_PROTOCOL", `the guest reported signal ${status.value}`);
-    }
-    return { code: status?.$case === "code" ? status.value : undefined, signal, timedOut: exited.timedOut };
+    return toExitStatus(unwrapReply(await this.#stream.reply, "exited"));
   }
 }
 
-/** Starts a program in the guest. Whether it could be started shows in `exited()`. */
-export function exec(connection: GuestConnection, options: ExecOptions): ExecProcess {
+/** The message that starts a program. @throws KilnError `USAGE`. */
+export function toExec(options: ExecOptions): Exec {
   if (options.argv.length === 0) throw new KilnError("USAGE", "there is no command to run");
   const env = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`);
   for (const text of [...options.argv, ...env, options.cwd ?? "", options.user ?? ""]) {
     if (text.includes("\0"))
       throw new KilnError("USAGE", "arguments and environment cannot hold NUL characters");
   }
-  const stream = connection.open({
-    kind: {
-      $case: "exec",
-      value: {
-        argv: [...options.argv],
-        env,
-        cwd: options.cwd ?? "",
-        user: options.user ?? "",
-        stdin: options.stdin ?? false,
-        terminal: options.terminal,
-        timeoutMs: BigInt(options.timeoutMs ?? 0),
-      },
-    },
-  });
-  return new ExecProcess(stream);
+  return {
+    argv: [...options.argv],
+    env,
+    cwd: options.cwd ?? "",
+    user: options.user ?? "",
+    stdin: options.stdin ?? false,
+    terminal: options.terminal,
+    timeoutMs: BigInt(options.timeoutMs ?? 0),
+    keep: undefined,
+  };
+}
+
+/** Starts a program in the guest. Whether it could be started shows in `exited()`. */
+export function exec(connection: GuestConnection, options: ExecOptions): ExecProcess {
+  return new ExecProcess(connection.open({ kind: { $case: "exec", value: toExec(options) } }));
 }

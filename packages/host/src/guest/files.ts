@@ -1,11 +1,13 @@
 import { KilnError } from "../errors.ts";
 import type { GuestConnection } from "./connection.ts";
+import { delimited } from "./delimited.ts";
 import {
   type Request,
   FileInfo as WireFileInfo,
   FileType as WireFileType,
 } from "./gen/kiln/agent/v1/agent.ts";
 import { unwrapReply } from "./reply.ts";
+import { type WatchEvent, type WatchOptions, watch } from "./watch.ts";
 
 const MAX_PATH_BYTES = 4_095;
 /** Longest FileInfo message of a listing: a name, a link target and some numbers. */
@@ -68,10 +70,13 @@ function toFileInfo(wire: WireFileInfo): FileInfo {
 }
 
 async function perform(connection: GuestConnection, kind: NonNullable<Request["kind"]>): Promise<void> {
-  unwrapReply(await connection.open({ kind }).reply, "done");
+  unwrapReply(await connection.open({ kind }).reply, "done", "file");
 }
 
-/** The files of a guest. Every call throws KilnError `GUEST_ERROR` for what the guest's system refuses. */
+/**
+ * The files of a guest. Every call throws KilnError `FILE_NOT_FOUND`, `PERMISSION_DENIED`, `CONFLICT` (it exists, or is a
+ * directory that is not empty), or `GUEST_ERROR` for all else the guest's system refuses.
+ */
 export class GuestFiles {
   readonly #connection: GuestConnection;
 
@@ -85,7 +90,7 @@ export class GuestFiles {
     const stream = this.#connection.open({ kind: { $case: "readFile", value } });
     try {
       yield* stream.output;
-      unwrapReply(await stream.reply, "done");
+      unwrapReply(await stream.reply, "done", "file");
     } finally {
       await stream.cancel();
     }
@@ -118,14 +123,14 @@ export class GuestFiles {
     } finally {
       if (!whole) await stream.cancel();
     }
-    return Number(unwrapReply(await stream.reply, "done").size);
+    return Number(unwrapReply(await stream.reply, "done", "file").size);
   }
 
   async stat(path: string, { follow = true } = {}): Promise<FileInfo> {
     const stream = this.#connection.open({
       kind: { $case: "stat", value: { path: encodePath(path), follow } },
     });
-    return toFileInfo(unwrapReply(await stream.reply, "info"));
+    return toFileInfo(unwrapReply(await stream.reply, "info", "file"));
   }
 
   /** What is in a directory, in the order the guest's file system has it. */
@@ -134,18 +139,10 @@ export class GuestFiles {
       kind: { $case: "listDirectory", value: { path: encodePath(path) } },
     });
     try {
-      let rest: Buffer = Buffer.alloc(0);
-      for await (const chunk of stream.output) {
-        rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-        let entry = cutEntry(rest);
-        while (entry) {
-          yield toFileInfo(WireFileInfo.decode(entry.message));
-          rest = rest.subarray(entry.end);
-          entry = cutEntry(rest);
-        }
+      for await (const message of delimited(stream.output, MAX_ENTRY_BYTES)) {
+        yield toFileInfo(WireFileInfo.decode(message));
       }
-      unwrapReply(await stream.reply, "done");
-      if (rest.length > 0) throw new KilnError("GUEST_PROTOCOL", "the guest sent half a directory entry");
+      unwrapReply(await stream.reply, "done", "file");
     } finally {
       await stream.cancel();
     }
@@ -169,20 +166,9 @@ export class GuestFiles {
       value: { from: encodePath(from), to: encodePath(to) },
     });
   }
-}
 
-/** The first whole message of `bytes`, which are messages each behind its length as a varint. */
-function cutEntry(bytes: Buffer): { message: Buffer; end: number } | undefined {
-  let length = 0;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes.readUInt8(at);
-    length |= (byte & 0x7f) << (7 * at);
-    if (length > MAX_ENTRY_BYTES || at > 1)
-      throw new KilnError("GUEST_PROTOCOL", "the guest sent a giant directory entry");
-    if (byte < 0x80) {
-      const end = at + 1 + length;
-      return bytes.length < end ? undefined : { message: bytes.subarray(at + 1, end), end };
-    }
+  /** What changes in a directory, or about one file, from the event `ready` on. Leaving the loop early ends it. */
+  watch(path: string, options: WatchOptions = {}): AsyncGenerator<WatchEvent, void, undefined> {
+    return watch(this.#connection, encodePath(path), options);
   }
-  return undefined;
 }

@@ -21,6 +21,7 @@ export const Kind = {
   control: 6,
   cancel: 7,
   close: 8,
+  note: 9,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -85,7 +86,7 @@ function parseHeader(bytes: Buffer, at: number): { frame: Omit<Frame, "payload">
   const broken = (what: string) => new KilnError("GUEST_PROTOCOL", `the guest sent a broken frame: ${what}`);
   if (bytes.readUInt16LE(at + 10) !== MAGIC) throw broken("wrong magic");
   if (length > MAX_PAYLOAD_BYTES) throw broken(`${length} bytes of payload`);
-  if (kind < Kind.hello || kind > Kind.close) throw broken(`kind ${kind}`);
+  if (kind < Kind.hello || kind > Kind.note) throw broken(`kind ${kind}`);
   if ((flags & ~(CHANNEL_MASK | FLAG_END)) !== 0 || (kind !== Kind.data && flags !== 0)) {
     throw broken(`flags ${flags}`);
   }

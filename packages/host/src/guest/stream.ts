@@ -1,22 +1,34 @@
 import { KilnError } from "../errors.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { Channel, channelOf, FLAG_END, type Frame, Kind, MAX_PAYLOAD_BYTES } from "./frame.ts";
-import { Control, type Reply } from "./gen/kiln/agent/v1/agent.ts";
+import { Control, type Note, type Reply } from "./gen/kiln/agent/v1/agent.ts";
 
 /** CREDIT may not raise what was granted above this. */
 const MAX_CREDIT_BYTES = 2 ** 31;
 
 type Send = (kind: Kind, payload?: Uint8Array, flags?: number) => Promise<void>;
 
+/** Where a stream's bytes and notes go, in the order they come. What it throws ends the connection. */
+export interface StreamSink {
+  /** `bytes` are the receiver's own. It tells the stream when they are `consumed`. */
+  data(channel: Channel, bytes: Buffer): void;
+  end(channel: Channel): void;
+  note(note: Note): void;
+  /** Nothing follows; with `error` when the stream was cut. */
+  finish(error?: KilnError): void;
+}
+
 /**
  * One stream of a connection: what comes out of it on two channels, what goes into it, and how it ended. Both
  * directions are held to the credit their reader has granted.
  */
 export class GuestStream {
-  /** Channel 1: output of a program, bytes of a file. */
+  /** Channel 1: output of a program, bytes of a file. Empty when the stream has a sink of its own. */
   readonly output: ByteQueue;
-  /** Channel 2: error output of a program. */
+  /** Channel 2: error output of a program. The same. */
   readonly error: ByteQueue;
+  readonly #sink: StreamSink | undefined;
+  readonly #ended = new Set<Channel>();
   readonly #send: Send;
   readonly #reply = Promise.withResolvers<Reply>();
   readonly #window: number;
@@ -29,12 +41,13 @@ export class GuestStream {
   #onCredit: (() => void) | undefined;
   #over = false;
 
-  constructor(window: number, sendable: number, send: Send) {
+  constructor(window: number, sendable: number, send: Send, sink?: StreamSink) {
     this.#window = window;
     this.#receivable = window;
     this.#sendable = sendable;
     this.#send = send;
-    const consumed = (bytes: number) => this.#credit(bytes);
+    this.#sink = sink;
+    const consumed = (bytes: number) => this.consumed(bytes);
     this.output = new ByteQueue(consumed);
     this.error = new ByteQueue(consumed);
     this.#reply.promise.catch(() => undefined); // Whoever wants to know awaits `reply`.
@@ -82,15 +95,27 @@ export class GuestStream {
 
   receiveData(frame: Frame): void {
     const channel = channelOf(frame);
-    const queue =
-      channel === Channel.output ? this.output : channel === Channel.error ? this.error : undefined;
-    if (!queue || queue.ended)
+    if ((channel !== Channel.output && channel !== Channel.error) || this.#ended.has(channel))
       throw new KilnError("GUEST_PROTOCOL", `the guest sent data on channel ${channel}`);
     this.#receivable -= frame.payload.length;
     if (this.#receivable < 0)
       throw new KilnError("GUEST_PROTOCOL", "the guest sent more than it was granted");
-    if (frame.payload.length > 0) queue.push(Buffer.from(frame.payload));
-    if (frame.flags & FLAG_END) queue.end();
+    const queue = channel === Channel.output ? this.output : this.error;
+    if (frame.payload.length > 0) {
+      const bytes = Buffer.from(frame.payload);
+      if (this.#sink) this.#sink.data(channel, bytes);
+      else queue.push(bytes);
+    }
+    if (frame.flags & FLAG_END) {
+      this.#ended.add(channel);
+      if (this.#sink) this.#sink.end(channel);
+      else queue.end();
+    }
+  }
+
+  receiveNote(note: Note): void {
+    if (!this.#sink) throw new KilnError("GUEST_PROTOCOL", "the guest sent a note where there is none");
+    this.#sink.note(note);
   }
 
   receiveCredit(bytes: number): void {
@@ -115,6 +140,7 @@ export class GuestStream {
     this.#over = true;
     this.output.end(error);
     this.error.end(error);
+    this.#sink?.finish(error);
     this.#wakeWriter();
   }
 
@@ -124,7 +150,7 @@ export class GuestStream {
   }
 
   /** Grants the guest what was consumed, in steps of a quarter window. */
-  #credit(bytes: number): void {
+  consumed(bytes: number): void {
     this.#consumed += bytes;
     if (this.#over || this.#consumed < this.#window / 4) return;
     const payload = Buffer.alloc(4);

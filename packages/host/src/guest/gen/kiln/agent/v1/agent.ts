@@ -18,6 +18,48 @@ export const protobufFileName = "kiln/agent/v1/agent.proto";
  * Every field is hostile to whoever reads it: limits are checked by the reader, not assumed from the writer.
  */
 
+/** What becomes of output when as much of it is kept as may be. */
+export const WhenFull = {
+  WHEN_FULL_UNSPECIFIED: 0,
+  /** WHEN_FULL_WAIT - The process waits until a reader has acknowledged some: nothing is lost. */
+  WHEN_FULL_WAIT: 1,
+  /** WHEN_FULL_DROP_OLDEST - The oldest is dropped, acknowledged or not. */
+  WHEN_FULL_DROP_OLDEST: 2,
+} as const;
+
+export type WhenFull = typeof WhenFull[keyof typeof WhenFull];
+
+export namespace WhenFull {
+  export type WHEN_FULL_UNSPECIFIED = typeof WhenFull.WHEN_FULL_UNSPECIFIED;
+  export type WHEN_FULL_WAIT = typeof WhenFull.WHEN_FULL_WAIT;
+  export type WHEN_FULL_DROP_OLDEST = typeof WhenFull.WHEN_FULL_DROP_OLDEST;
+}
+
+export const WatchKind = {
+  WATCH_KIND_UNSPECIFIED: 0,
+  /** WATCH_KIND_READY - Once, first: everything that changes from now on is told. */
+  WATCH_KIND_READY: 1,
+  WATCH_KIND_CREATED: 2,
+  /** WATCH_KIND_MODIFIED - Content or attributes. */
+  WATCH_KIND_MODIFIED: 3,
+  WATCH_KIND_REMOVED: 4,
+  WATCH_KIND_RENAMED: 5,
+  /** WATCH_KIND_OVERFLOW - Events were lost: there were more than anybody took. */
+  WATCH_KIND_OVERFLOW: 6,
+} as const;
+
+export type WatchKind = typeof WatchKind[keyof typeof WatchKind];
+
+export namespace WatchKind {
+  export type WATCH_KIND_UNSPECIFIED = typeof WatchKind.WATCH_KIND_UNSPECIFIED;
+  export type WATCH_KIND_READY = typeof WatchKind.WATCH_KIND_READY;
+  export type WATCH_KIND_CREATED = typeof WatchKind.WATCH_KIND_CREATED;
+  export type WATCH_KIND_MODIFIED = typeof WatchKind.WATCH_KIND_MODIFIED;
+  export type WATCH_KIND_REMOVED = typeof WatchKind.WATCH_KIND_REMOVED;
+  export type WATCH_KIND_RENAMED = typeof WatchKind.WATCH_KIND_RENAMED;
+  export type WATCH_KIND_OVERFLOW = typeof WatchKind.WATCH_KIND_OVERFLOW;
+}
+
 export const FileType = {
   FILE_TYPE_UNSPECIFIED: 0,
   FILE_TYPE_REGULAR: 1,
@@ -76,7 +118,14 @@ export interface Hello {
   /** Bytes the guest may send on every stream before the host grants more. */
   window: number;
   /** Given after a boot or a resume; absent when a host merely reconnects to a running guest. */
-  identity: Identity | undefined;
+  identity:
+    | Identity
+    | undefined;
+  /**
+   * Any number but 0, another for every HELLO that is sent: READY brings it back, which tells a late answer from the
+   * one that is waited for.
+   */
+  nonce: number;
 }
 
 /** What no two sandboxes may share. */
@@ -89,6 +138,11 @@ export interface Identity {
   hostname: string;
   /** 32 lower-case hexadecimal digits. */
   machineId: string;
+  /**
+   * Processes and threads there may be at once, the kernel's own apart; 0 leaves the limit as it is. The guest's root
+   * can lift it again.
+   */
+  maxProcesses: number;
 }
 
 /** Payload of READY, guest to host: the answer to HELLO. */
@@ -101,7 +155,11 @@ export interface Ready {
   agentVersion: string;
   /** Nanoseconds since the guest's kernel started. */
   uptimeNs: bigint;
-  error: Error | undefined;
+  error:
+    | Error
+    | undefined;
+  /** The nonce of the HELLO this answers; 0 from agents that do not know it. */
+  nonce: number;
 }
 
 /** Payload of OPEN, host to guest: what the stream is for. */
@@ -117,6 +175,15 @@ export interface Request {
     | { $case: "rename"; value: Rename }
     | { $case: "freeze"; value: Freeze }
     | { $case: "ping"; value: Ping }
+    | { $case: "attach"; value: Attach }
+    | { $case: "listProcesses"; value: ListProcesses }
+    | { $case: "signalProcess"; value: SignalProcess }
+    | { $case: "writeStdin"; value: WriteStdin }
+    | { $case: "resizeProcess"; value: ResizeProcess }
+    | { $case: "forgetProcess"; value: ForgetProcess }
+    | { $case: "connect"; value: Connect }
+    | { $case: "watch"; value: Watch }
+    | { $case: "usage"; value: Usage }
     | undefined;
 }
 
@@ -138,6 +205,20 @@ export interface Exec {
     | undefined;
   /** Milliseconds until the whole process group is killed; 0 for no limit. */
   timeoutMs: bigint;
+  /**
+   * When set the process and its output outlive the stream, which is merely their first reader (see Attach).
+   * Standard input then comes by WriteStdin.
+   */
+  keep: Keep | undefined;
+}
+
+/** How a process is kept. */
+export interface Keep {
+  /** Chosen by the host: 1 to 64 of a-z, 0-9 and "-", no other process's, be it running or ended. */
+  id: string;
+  /** Bytes kept of each output: 1 KiB to 16 MiB. */
+  bufferBytes: number;
+  whenFull: WhenFull;
 }
 
 /** Size of a terminal in character cells. */
@@ -205,6 +286,76 @@ export interface Freeze {
 export interface Ping {
 }
 
+/**
+ * Reads a kept process's output: what is kept from the offsets on, on channels 1 and 2, then what comes. The first frame
+ * is a NOTE that tells of the process. Any number of readers at once.
+ */
+export interface Attach {
+  id: string;
+  /** Bytes of each output the reader has already: they count as acknowledged. Beyond what was written: INVALID. */
+  stdoutOffset: bigint;
+  stderrOffset: bigint;
+  /**
+   * Goes on until the process has ended, and closes with Exited. Otherwise it sends what is there and closes with
+   * ProcessInfo.
+   */
+  follow: boolean;
+  /** Sends no output at all: closes with Exited as soon as the process has ended. */
+  silent: boolean;
+}
+
+/** Sends a ProcessInfo on channel 1 for each kept process, behind its length as a varint, oldest first. */
+export interface ListProcesses {
+}
+
+export interface SignalProcess {
+  id: string;
+  /** Signal number, for the whole process group. */
+  signal: number;
+}
+
+/**
+ * Writes what comes on channel 0 to the standard input of a kept process. Closes with Done when the process's pipe has
+ * taken all of it. Several at once take turns.
+ */
+export interface WriteStdin {
+  id: string;
+  /** Closes the standard input after the last byte. */
+  end: boolean;
+}
+
+export interface ResizeProcess {
+  id: string;
+  size: Terminal | undefined;
+}
+
+/** Kills the process group if it runs and drops the record and the output. Readers are told CANCELLED. */
+export interface ForgetProcess {
+  id: string;
+}
+
+/**
+ * A TCP connection to 127.0.0.1, or else ::1, in the guest. The first frame is a NOTE once it stands; then channel 0 goes
+ * to the peer and channel 1 comes from it. END closes one direction. CLOSE comes when both are over.
+ */
+export interface Connect {
+  port: number;
+}
+
+/** Sends a WatchEvent on channel 1, behind its length as a varint, for what changes in a directory, or for one file. */
+export interface Watch {
+  path: Buffer;
+  /**
+   * Whether directories below are watched as well, those that appear later included. Symbolic links are not
+   * followed, other file systems are not entered.
+   */
+  recursive: boolean;
+}
+
+/** Asks what the guest uses now. */
+export interface Usage {
+}
+
 /** Payload of CONTROL, host to guest, on the stream of a running Exec. */
 export interface Control {
   kind:
@@ -212,14 +363,59 @@ export interface Control {
     /** Signal number for the whole process group. */
     { $case: "signal"; value: number }
     | { $case: "resize"; value: Terminal }
+    | //
+    /** On the stream of a kept process alone. */
+    { $case: "acknowledge"; value: Acknowledge }
     | undefined;
+}
+
+/** A reader has done with all output before these offsets. */
+export interface Acknowledge {
+  stdoutOffset: bigint;
+  stderrOffset: bigint;
+}
+
+/** Payload of NOTE, guest to host: about a stream, between its DATA. */
+export interface Note {
+  kind:
+    | //
+    /** The kept process there is: first on the stream of a kept Exec, which thereby has started, and of an Attach. */
+    { $case: "process"; value: ProcessInfo }
+    | //
+    /** Output that is no longer there. */
+    { $case: "skipped"; value: Skipped }
+    | //
+    /** First on the stream of a Connect. */
+    { $case: "connected"; value: Connected }
+    | undefined;
+}
+
+export interface Skipped {
+  /** 1 or 2. */
+  channel: number;
+  /** What follows on the channel begins at this offset. */
+  offset: bigint;
+}
+
+export interface Connected {
+  /** Whether it is a connection to ::1. */
+  ipv6: boolean;
 }
 
 /** Payload of CLOSE, guest to host: how the stream's work ended. Nothing follows on the stream. */
 export interface Reply {
-  kind: { $case: "error"; value: Error } | { $case: "exited"; value: Exited } | { $case: "info"; value: FileInfo } | //
-  /** For everything that has nothing more to say. */
-  { $case: "done"; value: Done } | undefined;
+  kind:
+    | { $case: "error"; value: Error }
+    | { $case: "exited"; value: Exited }
+    | { $case: "info"; value: FileInfo }
+    | //
+    /** For everything that has nothing more to say. */
+    { $case: "done"; value: Done }
+    | //
+    /** For an Attach that does not follow. */
+    { $case: "process"; value: ProcessInfo }
+    | { $case: "usage"; value: UsageInfo }
+    | undefined;
 }
 
 export interface Exited {
@@ -227,6 +423,53 @@ export interface Exited {
   /** Number of the signal that ended it. */
   { $case: "signal"; value: number } | undefined;
   timedOut: boolean;
+}
+
+/** A kept process. */
+export interface ProcessInfo {
+  id: string;
+  /** As it was started; cut where it is longer than 16 KiB. */
+  argv: string[];
+  /** Its number in the guest. */
+  pid: number;
+  /** Nanoseconds since 1970-01-01 UTC. */
+  startedNs: bigint;
+  terminal: boolean;
+  /** Absent while it runs. */
+  exited:
+    | Exited
+    | undefined;
+  /** Bytes of each output there were so far; how many bytes of input its pipe took. */
+  stdoutBytes: bigint;
+  stderrBytes: bigint;
+  stdinBytes: bigint;
+  /** Whether its standard input takes more. */
+  stdinOpen: boolean;
+  /** As in Keep. */
+  bufferBytes: number;
+  whenFull: WhenFull;
+}
+
+/** What the guest uses. */
+export interface UsageInfo {
+  /** Processes, the kernel's own threads apart. */
+  processes: number;
+  /** Bytes. */
+  memoryTotal: bigint;
+  memoryAvailable: bigint;
+  /** The load average of one minute, in thousandths. */
+  loadMilli: number;
+  /** Of the root file system, in bytes. */
+  diskTotal: bigint;
+  diskUsed: bigint;
+}
+
+export interface WatchEvent {
+  kind: WatchKind;
+  /** Absolute. */
+  path: Buffer;
+  /** What it is called now, when renamed. */
+  to: Buffer;
 }
 
 export interface FileInfo {
@@ -259,7 +502,7 @@ export interface Error {
 }
 
 function createBaseHello(): Hello {
-  return { version: 0, minVersion: 0, window: 0, identity: undefined };
+  return { version: 0, minVersion: 0, window: 0, identity: undefined, nonce: 0 };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -275,6 +518,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.identity !== undefined) {
       Identity.encode(message.identity, writer.uint32(34).fork()).join();
+    }
+    if (message.nonce !== 0) {
+      writer.uint32(40).uint32(message.nonce);
     }
     return writer;
   },
@@ -324,6 +570,14 @@ export const Hello: MessageFns<Hello> = {
             message.identity = Identity.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.nonce = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -347,12 +601,13 @@ export const Hello: MessageFns<Hello> = {
     message.identity = (object.identity !== undefined && object.identity !== null)
       ? Identity.fromPartial(object.identity)
       : undefined;
+    message.nonce = object.nonce ?? 0;
     return message;
   },
 };
 
 function createBaseIdentity(): Identity {
-  return { entropy: Buffer.alloc(0), wallClockNs: 0n, hostname: "", machineId: "" };
+  return { entropy: Buffer.alloc(0), wallClockNs: 0n, hostname: "", machineId: "", maxProcesses: 0 };
 }
 
 export const Identity: MessageFns<Identity> = {
@@ -371,6 +626,9 @@ export const Identity: MessageFns<Identity> = {
     }
     if (message.machineId !== "") {
       writer.uint32(34).string(message.machineId);
+    }
+    if (message.maxProcesses !== 0) {
+      writer.uint32(40).uint32(message.maxProcesses);
     }
     return writer;
   },
@@ -420,6 +678,14 @@ export const Identity: MessageFns<Identity> = {
             message.machineId = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.maxProcesses = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -443,12 +709,13 @@ export const Identity: MessageFns<Identity> = {
       : 0n;
     message.hostname = object.hostname ?? "";
     message.machineId = object.machineId ?? "";
+    message.maxProcesses = object.maxProcesses ?? 0;
     return message;
   },
 };
 
 function createBaseReady(): Ready {
-  return { version: 0, window: 0, agentVersion: "", uptimeNs: 0n, error: undefined };
+  return { version: 0, window: 0, agentVersion: "", uptimeNs: 0n, error: undefined, nonce: 0 };
 }
 
 export const Ready: MessageFns<Ready> = {
@@ -470,6 +737,9 @@ export const Ready: MessageFns<Ready> = {
     }
     if (message.error !== undefined) {
       Error.encode(message.error, writer.uint32(42).fork()).join();
+    }
+    if (message.nonce !== 0) {
+      writer.uint32(48).uint32(message.nonce);
     }
     return writer;
   },
@@ -527,6 +797,14 @@ export const Ready: MessageFns<Ready> = {
             message.error = Error.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.nonce = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -549,6 +827,7 @@ export const Ready: MessageFns<Ready> = {
     message.agentVersion = object.agentVersion ?? "";
     message.uptimeNs = (object.uptimeNs !== undefined && object.uptimeNs !== null) ? BigInt(object.uptimeNs) : 0n;
     message.error = (object.error !== undefined && object.error !== null) ? Error.fromPartial(object.error) : undefined;
+    message.nonce = object.nonce ?? 0;
     return message;
   },
 };
@@ -589,6 +868,33 @@ export const Request: MessageFns<Request> = {
         break;
       case "ping":
         Ping.encode(message.kind.value, writer.uint32(82).fork()).join();
+        break;
+      case "attach":
+        Attach.encode(message.kind.value, writer.uint32(90).fork()).join();
+        break;
+      case "listProcesses":
+        ListProcesses.encode(message.kind.value, writer.uint32(98).fork()).join();
+        break;
+      case "signalProcess":
+        SignalProcess.encode(message.kind.value, writer.uint32(106).fork()).join();
+        break;
+      case "writeStdin":
+        WriteStdin.encode(message.kind.value, writer.uint32(114).fork()).join();
+        break;
+      case "resizeProcess":
+        ResizeProcess.encode(message.kind.value, writer.uint32(122).fork()).join();
+        break;
+      case "forgetProcess":
+        ForgetProcess.encode(message.kind.value, writer.uint32(130).fork()).join();
+        break;
+      case "connect":
+        Connect.encode(message.kind.value, writer.uint32(138).fork()).join();
+        break;
+      case "watch":
+        Watch.encode(message.kind.value, writer.uint32(146).fork()).join();
+        break;
+      case "usage":
+        Usage.encode(message.kind.value, writer.uint32(154).fork()).join();
         break;
     }
     return writer;
@@ -687,6 +993,78 @@ export const Request: MessageFns<Request> = {
             message.kind = { $case: "ping", value: Ping.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kind = { $case: "attach", value: Attach.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.kind = { $case: "listProcesses", value: ListProcesses.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.kind = { $case: "signalProcess", value: SignalProcess.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.kind = { $case: "writeStdin", value: WriteStdin.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.kind = { $case: "resizeProcess", value: ResizeProcess.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.kind = { $case: "forgetProcess", value: ForgetProcess.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.kind = { $case: "connect", value: Connect.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.kind = { $case: "watch", value: Watch.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.kind = { $case: "usage", value: Usage.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -765,13 +1143,67 @@ export const Request: MessageFns<Request> = {
         }
         break;
       }
+      case "attach": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "attach", value: Attach.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "listProcesses": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "listProcesses", value: ListProcesses.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "signalProcess": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "signalProcess", value: SignalProcess.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "writeStdin": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "writeStdin", value: WriteStdin.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "resizeProcess": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "resizeProcess", value: ResizeProcess.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "forgetProcess": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "forgetProcess", value: ForgetProcess.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "connect": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "connect", value: Connect.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "watch": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "watch", value: Watch.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "usage": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "usage", value: Usage.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseExec(): Exec {
-  return { argv: [], env: [], cwd: "", user: "", stdin: false, terminal: undefined, timeoutMs: 0n };
+  return { argv: [], env: [], cwd: "", user: "", stdin: false, terminal: undefined, timeoutMs: 0n, keep: undefined };
 }
 
 export const Exec: MessageFns<Exec> = {
@@ -799,6 +1231,9 @@ export const Exec: MessageFns<Exec> = {
         throw new globalThis.Error("value provided for field message.timeoutMs of type uint64 too large");
       }
       writer.uint32(56).uint64(message.timeoutMs);
+    }
+    if (message.keep !== undefined) {
+      Keep.encode(message.keep, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -872,6 +1307,14 @@ export const Exec: MessageFns<Exec> = {
             message.timeoutMs = reader.uint64() as bigint;
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.keep = Keep.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -898,6 +1341,86 @@ export const Exec: MessageFns<Exec> = {
       ? Terminal.fromPartial(object.terminal)
       : undefined;
     message.timeoutMs = (object.timeoutMs !== undefined && object.timeoutMs !== null) ? BigInt(object.timeoutMs) : 0n;
+    message.keep = (object.keep !== undefined && object.keep !== null) ? Keep.fromPartial(object.keep) : undefined;
+    return message;
+  },
+};
+
+function createBaseKeep(): Keep {
+  return { id: "", bufferBytes: 0, whenFull: 0 };
+}
+
+export const Keep: MessageFns<Keep> = {
+  encode(message: Keep, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.bufferBytes !== 0) {
+      writer.uint32(16).uint32(message.bufferBytes);
+    }
+    if (message.whenFull !== 0) {
+      writer.uint32(24).int32(message.whenFull);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Keep {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeep();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bufferBytes = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.whenFull = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Keep>): Keep {
+    return Keep.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Keep>): Keep {
+    const message = createBaseKeep();
+    message.id = object.id ?? "";
+    message.bufferBytes = object.bufferBytes ?? 0;
+    message.whenFull = object.whenFull ?? 0;
     return message;
   },
 };
@@ -1578,6 +2101,583 @@ export const Ping: MessageFns<Ping> = {
   },
 };
 
+function createBaseAttach(): Attach {
+  return { id: "", stdoutOffset: 0n, stderrOffset: 0n, follow: false, silent: false };
+}
+
+export const Attach: MessageFns<Attach> = {
+  encode(message: Attach, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.stdoutOffset !== 0n) {
+      if (BigInt.asUintN(64, message.stdoutOffset) !== message.stdoutOffset) {
+        throw new globalThis.Error("value provided for field message.stdoutOffset of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.stdoutOffset);
+    }
+    if (message.stderrOffset !== 0n) {
+      if (BigInt.asUintN(64, message.stderrOffset) !== message.stderrOffset) {
+        throw new globalThis.Error("value provided for field message.stderrOffset of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.stderrOffset);
+    }
+    if (message.follow !== false) {
+      writer.uint32(32).bool(message.follow);
+    }
+    if (message.silent !== false) {
+      writer.uint32(40).bool(message.silent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Attach {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttach();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stdoutOffset = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stderrOffset = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.silent = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Attach>): Attach {
+    return Attach.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Attach>): Attach {
+    const message = createBaseAttach();
+    message.id = object.id ?? "";
+    message.stdoutOffset = (object.stdoutOffset !== undefined && object.stdoutOffset !== null)
+      ? BigInt(object.stdoutOffset)
+      : 0n;
+    message.stderrOffset = (object.stderrOffset !== undefined && object.stderrOffset !== null)
+      ? BigInt(object.stderrOffset)
+      : 0n;
+    message.follow = object.follow ?? false;
+    message.silent = object.silent ?? false;
+    return message;
+  },
+};
+
+function createBaseListProcesses(): ListProcesses {
+  return {};
+}
+
+export const ListProcesses: MessageFns<ListProcesses> = {
+  encode(_: ListProcesses, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListProcesses {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListProcesses();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListProcesses>): ListProcesses {
+    return ListProcesses.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListProcesses>): ListProcesses {
+    const message = createBaseListProcesses();
+    return message;
+  },
+};
+
+function createBaseSignalProcess(): SignalProcess {
+  return { id: "", signal: 0 };
+}
+
+export const SignalProcess: MessageFns<SignalProcess> = {
+  encode(message: SignalProcess, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.signal !== 0) {
+      writer.uint32(16).uint32(message.signal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignalProcess {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignalProcess();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.signal = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SignalProcess>): SignalProcess {
+    return SignalProcess.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SignalProcess>): SignalProcess {
+    const message = createBaseSignalProcess();
+    message.id = object.id ?? "";
+    message.signal = object.signal ?? 0;
+    return message;
+  },
+};
+
+function createBaseWriteStdin(): WriteStdin {
+  return { id: "", end: false };
+}
+
+export const WriteStdin: MessageFns<WriteStdin> = {
+  encode(message: WriteStdin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.end !== false) {
+      writer.uint32(16).bool(message.end);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WriteStdin {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWriteStdin();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.end = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WriteStdin>): WriteStdin {
+    return WriteStdin.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WriteStdin>): WriteStdin {
+    const message = createBaseWriteStdin();
+    message.id = object.id ?? "";
+    message.end = object.end ?? false;
+    return message;
+  },
+};
+
+function createBaseResizeProcess(): ResizeProcess {
+  return { id: "", size: undefined };
+}
+
+export const ResizeProcess: MessageFns<ResizeProcess> = {
+  encode(message: ResizeProcess, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.size !== undefined) {
+      Terminal.encode(message.size, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResizeProcess {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResizeProcess();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.size = Terminal.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResizeProcess>): ResizeProcess {
+    return ResizeProcess.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResizeProcess>): ResizeProcess {
+    const message = createBaseResizeProcess();
+    message.id = object.id ?? "";
+    message.size = (object.size !== undefined && object.size !== null) ? Terminal.fromPartial(object.size) : undefined;
+    return message;
+  },
+};
+
+function createBaseForgetProcess(): ForgetProcess {
+  return { id: "" };
+}
+
+export const ForgetProcess: MessageFns<ForgetProcess> = {
+  encode(message: ForgetProcess, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetProcess {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetProcess();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ForgetProcess>): ForgetProcess {
+    return ForgetProcess.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForgetProcess>): ForgetProcess {
+    const message = createBaseForgetProcess();
+    message.id = object.id ?? "";
+    return message;
+  },
+};
+
+function createBaseConnect(): Connect {
+  return { port: 0 };
+}
+
+export const Connect: MessageFns<Connect> = {
+  encode(message: Connect, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.port !== 0) {
+      writer.uint32(8).uint32(message.port);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Connect {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConnect();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Connect>): Connect {
+    return Connect.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Connect>): Connect {
+    const message = createBaseConnect();
+    message.port = object.port ?? 0;
+    return message;
+  },
+};
+
+function createBaseWatch(): Watch {
+  return { path: Buffer.alloc(0), recursive: false };
+}
+
+export const Watch: MessageFns<Watch> = {
+  encode(message: Watch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path.length !== 0) {
+      writer.uint32(10).bytes(message.path);
+    }
+    if (message.recursive !== false) {
+      writer.uint32(16).bool(message.recursive);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Watch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.recursive = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Watch>): Watch {
+    return Watch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Watch>): Watch {
+    const message = createBaseWatch();
+    message.path = object.path ?? Buffer.alloc(0);
+    message.recursive = object.recursive ?? false;
+    return message;
+  },
+};
+
+function createBaseUsage(): Usage {
+  return {};
+}
+
+export const Usage: MessageFns<Usage> = {
+  encode(_: Usage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Usage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Usage>): Usage {
+    return Usage.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<Usage>): Usage {
+    const message = createBaseUsage();
+    return message;
+  },
+};
+
 function createBaseControl(): Control {
   return { kind: undefined };
 }
@@ -1590,6 +2690,9 @@ export const Control: MessageFns<Control> = {
         break;
       case "resize":
         Terminal.encode(message.kind.value, writer.uint32(18).fork()).join();
+        break;
+      case "acknowledge":
+        Acknowledge.encode(message.kind.value, writer.uint32(26).fork()).join();
         break;
     }
     return writer;
@@ -1624,6 +2727,14 @@ export const Control: MessageFns<Control> = {
             message.kind = { $case: "resize", value: Terminal.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = { $case: "acknowledge", value: Acknowledge.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1654,7 +2765,313 @@ export const Control: MessageFns<Control> = {
         }
         break;
       }
+      case "acknowledge": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "acknowledge", value: Acknowledge.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseAcknowledge(): Acknowledge {
+  return { stdoutOffset: 0n, stderrOffset: 0n };
+}
+
+export const Acknowledge: MessageFns<Acknowledge> = {
+  encode(message: Acknowledge, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stdoutOffset !== 0n) {
+      if (BigInt.asUintN(64, message.stdoutOffset) !== message.stdoutOffset) {
+        throw new globalThis.Error("value provided for field message.stdoutOffset of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.stdoutOffset);
+    }
+    if (message.stderrOffset !== 0n) {
+      if (BigInt.asUintN(64, message.stderrOffset) !== message.stderrOffset) {
+        throw new globalThis.Error("value provided for field message.stderrOffset of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.stderrOffset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Acknowledge {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcknowledge();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stdoutOffset = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stderrOffset = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Acknowledge>): Acknowledge {
+    return Acknowledge.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Acknowledge>): Acknowledge {
+    const message = createBaseAcknowledge();
+    message.stdoutOffset = (object.stdoutOffset !== undefined && object.stdoutOffset !== null)
+      ? BigInt(object.stdoutOffset)
+      : 0n;
+    message.stderrOffset = (object.stderrOffset !== undefined && object.stderrOffset !== null)
+      ? BigInt(object.stderrOffset)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseNote(): Note {
+  return { kind: undefined };
+}
+
+export const Note: MessageFns<Note> = {
+  encode(message: Note, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.kind?.$case) {
+      case "process":
+        ProcessInfo.encode(message.kind.value, writer.uint32(10).fork()).join();
+        break;
+      case "skipped":
+        Skipped.encode(message.kind.value, writer.uint32(18).fork()).join();
+        break;
+      case "connected":
+        Connected.encode(message.kind.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Note {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNote();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = { $case: "process", value: ProcessInfo.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = { $case: "skipped", value: Skipped.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = { $case: "connected", value: Connected.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Note>): Note {
+    return Note.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Note>): Note {
+    const message = createBaseNote();
+    switch (object.kind?.$case) {
+      case "process": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "process", value: ProcessInfo.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "skipped": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "skipped", value: Skipped.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "connected": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "connected", value: Connected.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseSkipped(): Skipped {
+  return { channel: 0, offset: 0n };
+}
+
+export const Skipped: MessageFns<Skipped> = {
+  encode(message: Skipped, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.channel !== 0) {
+      writer.uint32(8).uint32(message.channel);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Skipped {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSkipped();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.channel = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Skipped>): Skipped {
+    return Skipped.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Skipped>): Skipped {
+    const message = createBaseSkipped();
+    message.channel = object.channel ?? 0;
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    return message;
+  },
+};
+
+function createBaseConnected(): Connected {
+  return { ipv6: false };
+}
+
+export const Connected: MessageFns<Connected> = {
+  encode(message: Connected, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ipv6 !== false) {
+      writer.uint32(8).bool(message.ipv6);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Connected {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConnected();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ipv6 = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Connected>): Connected {
+    return Connected.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Connected>): Connected {
+    const message = createBaseConnected();
+    message.ipv6 = object.ipv6 ?? false;
     return message;
   },
 };
@@ -1677,6 +3094,12 @@ export const Reply: MessageFns<Reply> = {
         break;
       case "done":
         Done.encode(message.kind.value, writer.uint32(34).fork()).join();
+        break;
+      case "process":
+        ProcessInfo.encode(message.kind.value, writer.uint32(42).fork()).join();
+        break;
+      case "usage":
+        UsageInfo.encode(message.kind.value, writer.uint32(50).fork()).join();
         break;
     }
     return writer;
@@ -1727,6 +3150,22 @@ export const Reply: MessageFns<Reply> = {
             message.kind = { $case: "done", value: Done.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.kind = { $case: "process", value: ProcessInfo.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.kind = { $case: "usage", value: UsageInfo.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1766,6 +3205,18 @@ export const Reply: MessageFns<Reply> = {
       case "done": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "done", value: Done.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "process": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "process", value: ProcessInfo.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "usage": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "usage", value: UsageInfo.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1863,6 +3314,436 @@ export const Exited: MessageFns<Exited> = {
       }
     }
     message.timedOut = object.timedOut ?? false;
+    return message;
+  },
+};
+
+function createBaseProcessInfo(): ProcessInfo {
+  return {
+    id: "",
+    argv: [],
+    pid: 0,
+    startedNs: 0n,
+    terminal: false,
+    exited: undefined,
+    stdoutBytes: 0n,
+    stderrBytes: 0n,
+    stdinBytes: 0n,
+    stdinOpen: false,
+    bufferBytes: 0,
+    whenFull: 0,
+  };
+}
+
+export const ProcessInfo: MessageFns<ProcessInfo> = {
+  encode(message: ProcessInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    for (const v of message.argv) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.pid !== 0) {
+      writer.uint32(24).uint32(message.pid);
+    }
+    if (message.startedNs !== 0n) {
+      if (BigInt.asUintN(64, message.startedNs) !== message.startedNs) {
+        throw new globalThis.Error("value provided for field message.startedNs of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.startedNs);
+    }
+    if (message.terminal !== false) {
+      writer.uint32(40).bool(message.terminal);
+    }
+    if (message.exited !== undefined) {
+      Exited.encode(message.exited, writer.uint32(50).fork()).join();
+    }
+    if (message.stdoutBytes !== 0n) {
+      if (BigInt.asUintN(64, message.stdoutBytes) !== message.stdoutBytes) {
+        throw new globalThis.Error("value provided for field message.stdoutBytes of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.stdoutBytes);
+    }
+    if (message.stderrBytes !== 0n) {
+      if (BigInt.asUintN(64, message.stderrBytes) !== message.stderrBytes) {
+        throw new globalThis.Error("value provided for field message.stderrBytes of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.stderrBytes);
+    }
+    if (message.stdinBytes !== 0n) {
+      if (BigInt.asUintN(64, message.stdinBytes) !== message.stdinBytes) {
+        throw new globalThis.Error("value provided for field message.stdinBytes of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.stdinBytes);
+    }
+    if (message.stdinOpen !== false) {
+      writer.uint32(80).bool(message.stdinOpen);
+    }
+    if (message.bufferBytes !== 0) {
+      writer.uint32(88).uint32(message.bufferBytes);
+    }
+    if (message.whenFull !== 0) {
+      writer.uint32(96).int32(message.whenFull);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProcessInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProcessInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.argv.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pid = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.startedNs = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.terminal = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.exited = Exited.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.stdoutBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.stderrBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.stdinBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.stdinOpen = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.bufferBytes = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.whenFull = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProcessInfo>): ProcessInfo {
+    return ProcessInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProcessInfo>): ProcessInfo {
+    const message = createBaseProcessInfo();
+    message.id = object.id ?? "";
+    message.argv = object.argv?.map((e) => e) || [];
+    message.pid = object.pid ?? 0;
+    message.startedNs = (object.startedNs !== undefined && object.startedNs !== null) ? BigInt(object.startedNs) : 0n;
+    message.terminal = object.terminal ?? false;
+    message.exited = (object.exited !== undefined && object.exited !== null)
+      ? Exited.fromPartial(object.exited)
+      : undefined;
+    message.stdoutBytes = (object.stdoutBytes !== undefined && object.stdoutBytes !== null)
+      ? BigInt(object.stdoutBytes)
+      : 0n;
+    message.stderrBytes = (object.stderrBytes !== undefined && object.stderrBytes !== null)
+      ? BigInt(object.stderrBytes)
+      : 0n;
+    message.stdinBytes = (object.stdinBytes !== undefined && object.stdinBytes !== null)
+      ? BigInt(object.stdinBytes)
+      : 0n;
+    message.stdinOpen = object.stdinOpen ?? false;
+    message.bufferBytes = object.bufferBytes ?? 0;
+    message.whenFull = object.whenFull ?? 0;
+    return message;
+  },
+};
+
+function createBaseUsageInfo(): UsageInfo {
+  return { processes: 0, memoryTotal: 0n, memoryAvailable: 0n, loadMilli: 0, diskTotal: 0n, diskUsed: 0n };
+}
+
+export const UsageInfo: MessageFns<UsageInfo> = {
+  encode(message: UsageInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.processes !== 0) {
+      writer.uint32(8).uint32(message.processes);
+    }
+    if (message.memoryTotal !== 0n) {
+      if (BigInt.asUintN(64, message.memoryTotal) !== message.memoryTotal) {
+        throw new globalThis.Error("value provided for field message.memoryTotal of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.memoryTotal);
+    }
+    if (message.memoryAvailable !== 0n) {
+      if (BigInt.asUintN(64, message.memoryAvailable) !== message.memoryAvailable) {
+        throw new globalThis.Error("value provided for field message.memoryAvailable of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.memoryAvailable);
+    }
+    if (message.loadMilli !== 0) {
+      writer.uint32(32).uint32(message.loadMilli);
+    }
+    if (message.diskTotal !== 0n) {
+      if (BigInt.asUintN(64, message.diskTotal) !== message.diskTotal) {
+        throw new globalThis.Error("value provided for field message.diskTotal of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.diskTotal);
+    }
+    if (message.diskUsed !== 0n) {
+      if (BigInt.asUintN(64, message.diskUsed) !== message.diskUsed) {
+        throw new globalThis.Error("value provided for field message.diskUsed of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.diskUsed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UsageInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsageInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.processes = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memoryTotal = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memoryAvailable = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.loadMilli = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.diskTotal = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.diskUsed = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UsageInfo>): UsageInfo {
+    return UsageInfo.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UsageInfo>): UsageInfo {
+    const message = createBaseUsageInfo();
+    message.processes = object.processes ?? 0;
+    message.memoryTotal = (object.memoryTotal !== undefined && object.memoryTotal !== null)
+      ? BigInt(object.memoryTotal)
+      : 0n;
+    message.memoryAvailable = (object.memoryAvailable !== undefined && object.memoryAvailable !== null)
+      ? BigInt(object.memoryAvailable)
+      : 0n;
+    message.loadMilli = object.loadMilli ?? 0;
+    message.diskTotal = (object.diskTotal !== undefined && object.diskTotal !== null) ? BigInt(object.diskTotal) : 0n;
+    message.diskUsed = (object.diskUsed !== undefined && object.diskUsed !== null) ? BigInt(object.diskUsed) : 0n;
+    return message;
+  },
+};
+
+function createBaseWatchEvent(): WatchEvent {
+  return { kind: 0, path: Buffer.alloc(0), to: Buffer.alloc(0) };
+}
+
+export const WatchEvent: MessageFns<WatchEvent> = {
+  encode(message: WatchEvent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.path.length !== 0) {
+      writer.uint32(18).bytes(message.path);
+    }
+    if (message.to.length !== 0) {
+      writer.uint32(26).bytes(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchEvent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.to = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchEvent>): WatchEvent {
+    return WatchEvent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchEvent>): WatchEvent {
+    const message = createBaseWatchEvent();
+    message.kind = object.kind ?? 0;
+    message.path = object.path ?? Buffer.alloc(0);
+    message.to = object.to ?? Buffer.alloc(0);
     return message;
   },
 };
