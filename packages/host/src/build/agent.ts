@@ -11,9 +11,11 @@ import type { BuildOptions } from "./build-session.ts";
 /** The checkout: the agent's sources are in `agent/` and `proto/`. */
 const PROJECT = join(import.meta.dirname, "../../../..");
 const SOURCES = ["agent", "proto"];
-/** What cargo and its tools leave beside the sources, and what does not go into the agent: its tests and fuzzer. */
-const isOutput = (path: string) =>
-  ["agent/target/", "agent/tests/"].includes(path) || /\/tests(\/|\.rs)$/.test(path);
+/** What cargo and its tools leave beside the sources. */
+const isOutput = (path: string) => path === "agent/target/";
+/** What does not go into the agent: tests, the fuzzer. The contract in `proto/` is what they read. */
+const isAside = (path: string) =>
+  isOutput(path) || ["agent/tests/", "agent/src/fuzz/"].includes(path) || /\/tests(\/|\.rs)$/.test(path);
 /** A smaller file is no guest agent: the build went wrong without saying so. */
 const MIN_AGENT_BYTES = 16 * 1024;
 
@@ -25,7 +27,7 @@ export interface Agent {
 
 /** Identifies the agent that the checkout's sources make. */
 export function agentKey(): Promise<string> {
-  return hashFiles(PROJECT, SOURCES, isOutput);
+  return hashFiles(PROJECT, ["agent"], isAside);
 }
 
 /**

@@ -1,12 +1,19 @@
 import type { Duplex } from "node:stream";
 import { KilnError } from "../errors.ts";
 import { type Explain, GuestConnection, type HandshakeOptions } from "./connection.ts";
-import { type ExecOptions, type ExecProcess, type ExitStatus, exec, shellExitCode } from "./exec.ts";
+import {
+  type ExecOptions,
+  type ExecProcess,
+  type ExitStatus,
+  exec,
+  shellExitCode,
+  type TerminalSize,
+} from "./exec.ts";
 import { GuestFiles } from "./files.ts";
 import type { Ready } from "./gen/kiln/agent/v1/agent.ts";
 import type { AttachOptions, GuestProcess } from "./guest-process.ts";
-import { toSafeNumber } from "./process-info.ts";
-import { GuestProcesses, type KeepOptions } from "./processes.ts";
+import { type ProcessInfo, toSafeNumber } from "./process-info.ts";
+import { GuestProcesses, type KeepOptions, type WriteStdinOptions } from "./processes.ts";
 import { unwrapReply } from "./reply.ts";
 import { openTunnel } from "./tunnel.ts";
 
@@ -48,15 +55,14 @@ const DEFAULT_MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 /** The agent inside one guest: everything the host can ask of it. */
 export class GuestAgent {
   readonly files: GuestFiles;
-  /** Processes that outlive the connection. */
-  readonly processes: GuestProcesses;
+  readonly #processes: GuestProcesses;
   readonly #connection: GuestConnection;
 
   /** `explain` is asked for the reason when the wire breaks. */
   constructor(wire: Duplex, explain?: Explain) {
     this.#connection = new GuestConnection(wire, explain);
     this.files = new GuestFiles(this.#connection);
-    this.processes = new GuestProcesses(this.#connection);
+    this.#processes = new GuestProcesses(this.#connection);
   }
 
   /** Resolves, with the reason, when the guest is out of reach for good. */
@@ -92,15 +98,45 @@ export class GuestAgent {
     return exec(this.#connection, options);
   }
 
-  /** Starts a program that outlives the connection: as `processes.start`. */
-  start(options: ExecOptions & { keep: KeepOptions }): GuestProcess {
-    const { keep, ...exec } = options;
-    return this.processes.start(exec, keep);
+  /** Starts a program that outlives the connection, and reads it; see `GuestProcesses`, as for all that names an id. */
+  start(options: ExecOptions & KeepOptions): GuestProcess {
+    return this.#processes.start(options);
   }
 
-  /** Reads a program that is kept: as `processes.attach`. */
+  /** Reads a program that is kept, from the offsets on. */
   attach(id: string, options?: AttachOptions): GuestProcess {
-    return this.processes.attach(id, options);
+    return this.#processes.attach(id, options);
+  }
+
+  /** The processes that are kept: those that run and the last that ended, oldest first. */
+  list(): Promise<ProcessInfo[]> {
+    return this.#processes.list();
+  }
+
+  /** Waits for the end of a process that is kept. */
+  wait(id: string, signal?: AbortSignal): Promise<ExitStatus> {
+    return this.#processes.wait(id, signal);
+  }
+
+  signal(id: string, name: string): Promise<void> {
+    return this.#processes.signal(id, name);
+  }
+
+  writeStdin(
+    id: string,
+    content: Uint8Array | AsyncIterable<Uint8Array>,
+    options?: WriteStdinOptions,
+  ): Promise<number> {
+    return this.#processes.writeStdin(id, content, options);
+  }
+
+  resize(id: string, size: TerminalSize): Promise<void> {
+    return this.#processes.resize(id, size);
+  }
+
+  /** Kills a kept process's group if it runs, and drops its record and output. */
+  forget(id: string): Promise<void> {
+    return this.#processes.forget(id);
   }
 
   /** Runs a program to its end and collects its output. */

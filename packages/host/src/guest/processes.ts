@@ -67,9 +67,9 @@ export class GuestProcesses {
    * one of this id, `LIMIT_REACHED`, `GUEST_ERROR`.
    * @throws KilnError `USAGE`.
    */
-  start(options: ExecOptions, keep: KeepOptions): GuestProcess {
-    const exec = { ...toExec(options), keep: toKeep(keep) };
-    return new GuestProcess(this.#connection, keep.id, {}, exec);
+  start(options: ExecOptions & KeepOptions): GuestProcess {
+    const exec = { ...toExec(options), keep: toKeep(options) };
+    return new GuestProcess(this.#connection, options.id, {}, exec);
   }
 
   /** Reads a process that is kept, from the offsets on. */
@@ -90,13 +90,6 @@ export class GuestProcesses {
       await stream.cancel();
     }
     return processes;
-  }
-
-  /** One of them. */
-  async get(id: string): Promise<ProcessInfo> {
-    const found = (await this.list()).find((process) => process.id === id);
-    if (!found) throw new KilnError("PROCESS_NOT_FOUND", `there is no process "${id.slice(0, 64)}"`);
-    return found;
   }
 
   /** Waits for the end of one, without its output. A new generation of the guest does not disturb it. */
@@ -151,11 +144,6 @@ export class GuestProcesses {
       signal?.removeEventListener("abort", cancel);
       if (!whole) await stream.cancel();
     }
-  }
-
-  /** Closes its standard input; of a terminal, types the end of input. */
-  async endStdin(id: string): Promise<void> {
-    await this.writeStdin(id, new Uint8Array(0), { end: true });
   }
 
   /** @throws KilnError `CONFLICT` when it has no terminal. */
