@@ -5,8 +5,14 @@ import type { Rules } from "./rules.ts";
 /** What must have said by then where it goes, in bytes. */
 const MAX_BYTES = 24 * 1024;
 /** In so many pieces: each is a look at all of it. */
-const MAX_PIECES = 64;
+const MAX_PIECES = 256;
 const TLS = 0x16;
+
+/**
+ * `hold` all there is until more has come; `watch`: pass it on, no server can act on so little, and show what comes next; `pass` on
+ * everything from here; or nothing may pass, and why.
+ */
+export type FirstBytesVerdict = "hold" | "watch" | "pass" | { refused: string };
 
 /**
  * What a guest says first on a connection that it may make because of a name. Many names share an address, and TLS and HTTP say
@@ -27,25 +33,26 @@ export class FirstBytes {
     this.#checksHttp = ![...names].some((name) => rules.namesPort(name, port));
   }
 
-  /** `more` is needed to say it, or all may pass, or nothing may, and why. */
-  push(chunk: Buffer): "more" | "pass" | { refused: string } {
+  push(chunk: Buffer): FirstBytesVerdict {
     this.#bytes = Buffer.concat([this.#bytes, chunk]);
     const verdict = this.#look();
-    return verdict === "more" && (this.#bytes.length > MAX_BYTES || ++this.#pieces > MAX_PIECES)
+    const undecided = verdict === "hold" || verdict === "watch";
+    return undecided && (this.#bytes.length > MAX_BYTES || ++this.#pieces > MAX_PIECES)
       ? { refused: "it does not say where it wants to go" }
       : verdict;
   }
 
-  #look(): "more" | "pass" | { refused: string } {
+  #look(): FirstBytesVerdict {
     if (this.#bytes[0] === TLS) {
       const hello = readClientHello(this.#bytes);
-      if (hello === "more") return hello;
+      if (hello === "more") return "hold";
       if (hello === undefined) return { refused: "its TLS handshake cannot be read" };
       return this.#judge("TLS", hello.serverName);
     }
     if (!this.#checksHttp) return "pass";
     const request = readRequest(this.#bytes);
-    if (request === "more") return request;
+    // Programs that speak no HTTP may wait for an answer before they end their first line.
+    if (request === "more") return "watch";
     return request === "other" ? "pass" : this.#judge("HTTP", request.host);
   }
 

@@ -95,8 +95,7 @@ export class Receiver {
   end(): "taken" | { refused: string } {
     this.ended = true;
     this.next = advance(this.next, 1);
-    if (this.#inspection !== undefined && this.#kept.length > 0)
-      return { refused: "it ended before it said where it wanted to go" };
+    if (this.#kept.length > 0) return { refused: "it ended before it said where it wanted to go" };
     this.#upstream.end();
     return "taken";
   }
@@ -111,9 +110,9 @@ export class Receiver {
   #inspect(inspection: FirstBytes, chunk: Buffer): "taken" | { refused: string } {
     this.#kept.push(chunk);
     const verdict = inspection.push(chunk);
-    if (verdict === "more") return "taken";
-    if (verdict !== "pass") return verdict;
-    this.#inspection = undefined;
+    if (verdict === "hold") return "taken";
+    if (typeof verdict === "object") return verdict;
+    if (verdict === "pass") this.#inspection = undefined;
     for (const kept of this.#kept) this.#pass(kept);
     this.#kept = [];
     return "taken";
