@@ -50,5 +50,5 @@ export class TestDisk implements AsyncDisposable {
 }
 
 function filesIn(directory: string) {
-  return { id: "disk", base: join(directory, "base"), diff: join(directory, "diff") };
+  return { id: "disk", exportName: "disk", base: join(directory, "base"), diff: join(directory, "diff") };
 }

@@ -36,10 +36,19 @@ export interface BlockDisk {
   readonly id: string;
   readonly sizeBytes: number;
   readonly nbd: NbdAddress;
+  /** What it was added with, and what rotations have made of that. */
+  readonly options: DiskOptions;
   /** Counters, and what the diff holds. */
   stats(): Promise<DiskStats>;
   /** Closes the disk and makes its diff an immutable layer, safely on stable storage. The folder may then be renamed. */
   seal(): Promise<void>;
+  /**
+   * Makes what was written so far an immutable layer, on stable storage, and goes on with an empty diff in `diff`, under
+   * the same address and connections, whose requests wait meanwhile. All or nothing, kill -9 included: the old diff
+   * being sealed (`isSealed`) is what tells. `layers` takes the place of the layers that were below so far and must
+   * hold the same: merged ones (`mergeLayers`), for example.
+   */
+  rotate(diff: string, layers?: readonly string[]): Promise<void>;
   /** Closes the disk's connections and files. `deleteDiff` removes the diff's folder. @default { deleteDiff: false } */
   remove(options?: { deleteDiff?: boolean }): Promise<void>;
 }
@@ -59,6 +68,8 @@ export class BlockServer implements AsyncDisposable {
   readonly exited: Promise<void>;
   readonly #control: ControlClient<ControlBody>;
   readonly #process: ServerProcess | undefined;
+  /** Whether its end, or that of the connection, is wanted. */
+  #released = false;
 
   private constructor(
     directory: string,
@@ -71,6 +82,15 @@ export class BlockServer implements AsyncDisposable {
     this.#control = control;
     this.#process = owned;
     this.exited = owned?.exited ?? control.closed;
+    // A server that cannot be asked anything any more is of no use, and must make room for the next one.
+    if (owned !== undefined) {
+      void control.closed.then(() => (this.#released ? undefined : owned.kill()));
+    }
+  }
+
+  /** Whether it can still be asked something. */
+  get isOpen(): boolean {
+    return this.#control.isOpen;
   }
 
   /**
@@ -120,18 +140,31 @@ export class BlockServer implements AsyncDisposable {
       throw new KilnError("USAGE", `bad disk options: ${issues.join("; ")}`);
     }
     const result = AddResult.parse(await this.#control.request({ op: "add", disk: parsed.data }));
-    return this.#disk(parsed.data.id, result.sizeBytes);
+    return this.#disk(result.sizeBytes, { ...parsed.data, exportName: result.exportName });
   }
 
   /** The disks the server has just now. */
-  async disks(): Promise<BlockDisk[]> {
-    const { disks } = ListResult.parse(await this.#control.request({ op: "list" }));
-    return disks.map(({ id, sizeBytes }) => this.#disk(id, sizeBytes));
+  disks(): Promise<BlockDisk[]> {
+    return this.#list("list");
+  }
+
+  /**
+   * Cuts off everybody else who controls the server and waits until what they asked for is done: from then on no
+   * request of a former owner changes anything. @returns the disks it has.
+   */
+  claim(): Promise<BlockDisk[]> {
+    return this.#list("claim");
+  }
+
+  async #list(op: "list" | "claim"): Promise<BlockDisk[]> {
+    const { disks } = ListResult.parse(await this.#control.request({ op }));
+    return disks.map(({ options, sizeBytes }) => this.#disk(sizeBytes, options));
   }
 
   /** Ends the server: connections are closed, diffs stay. Does nothing when it is gone already. */
   async stop(): Promise<void> {
     const control = this.#control;
+    this.#released = true;
     await control.request({ op: "stop" }).catch(() => undefined);
     if (this.#process === undefined) await control.closed;
     else await this.#process.end();
@@ -140,6 +173,7 @@ export class BlockServer implements AsyncDisposable {
 
   /** Lets go of a detached server without ending it. */
   release(): void {
+    this.#released = true;
     this.#control[Symbol.dispose]();
   }
 
@@ -147,15 +181,20 @@ export class BlockServer implements AsyncDisposable {
     return this.stop();
   }
 
-  #disk(id: string, sizeBytes: number): BlockDisk {
+  #disk(sizeBytes: number, options: DiskOptions & { exportName: string }): BlockDisk {
     const control = this.#control;
+    const { id, exportName } = options;
     return {
       id,
       sizeBytes,
-      nbd: { socketPath: join(this.directory, NBD_SOCKET), exportName: id },
+      options,
+      nbd: { socketPath: join(this.directory, NBD_SOCKET), exportName },
       stats: async () => DiskStats.parse(await control.request({ op: "stats", id })),
       seal: async () => {
         await control.request({ op: "seal", id });
+      },
+      rotate: async (diff, layers) => {
+        await control.request({ op: "rotate", id, diff, ...(layers && { layers: [...layers] }) });
       },
       remove: async ({ deleteDiff = false } = {}) => {
         await control.request({ op: "remove", id, deleteDiff });
@@ -166,8 +205,10 @@ export class BlockServer implements AsyncDisposable {
 
 /** A disk's files: absolute paths. */
 export interface AddDiskOptions {
-  /** Name of the disk and of its NBD export: 1 to 128 letters, digits, dots, dashes, underscores. */
+  /** Name of the disk: 1 to 128 letters, digits, dots, dashes, underscores. */
   id: string;
+  /** Name of the NBD export, which gives access to the disk. @default 32 random hexadecimal digits */
+  exportName?: string | undefined;
   /** Base image, a raw file that is never written to. */
   base: string;
   /** Folders of sealed diffs, lowest first. @default [] */
@@ -176,6 +217,8 @@ export interface AddDiskOptions {
   diff: string;
   /** Size of the device, in bytes, a multiple of 4096. @default the size of the base image, rounded up */
   sizeBytes?: number | undefined;
+  /** Room the diff may take on the host, in bytes; a write that needs more fails with ENOSPC. @default no limit */
+  maxDiffBytes?: number | undefined;
   /** `process`: survives the death of any process; `disk`: a flush also survives a power cut. @default "process" */
   durability?: "process" | "disk";
 }

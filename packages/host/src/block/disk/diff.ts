@@ -23,6 +23,8 @@ const syncFile = promisify(fdatasync);
 export const DATA_FILE = "data";
 export const MAP_FILE = "map";
 
+export type DiffMode = "layer" | "becoming-layer" | "writable";
+
 /** An opened diff: a folder with `data`, a sparse file of the device's size, and `map`, which says what of it counts. */
 export class Diff {
   readonly directory: string;
@@ -39,8 +41,11 @@ export class Diff {
     this.#mapFd = mapFd;
   }
 
-  /** Opens a diff for reading only, as a layer below others, or for writing. @throws KilnError `IMAGE_INVALID`. */
-  static open(directory: string, mode: "layer" | "writable"): Diff {
+  /**
+   * Opens a diff for reading only, as a layer below others, or for writing. `becoming-layer` takes one that is not
+   * sealed yet for a layer: nothing may write to it any more. @throws KilnError `IMAGE_INVALID`.
+   */
+  static open(directory: string, mode: DiffMode): Diff {
     const mapPath = join(directory, MAP_FILE);
     const dataPath = join(directory, DATA_FILE);
     using opened = new DisposableStack();
@@ -86,18 +91,37 @@ export class Diff {
     return statSync(join(directory, MAP_FILE), { throwIfNoEntry: false }) !== undefined;
   }
 
+  /** Whether nothing was ever written to it. */
+  get isEmpty(): boolean {
+    return this.map.bytes.every((byte) => byte === 0);
+  }
+
   /** Brings everything written so far to the disk: the data first, then the map that points to it. */
   async sync(): Promise<void> {
     await syncFile(this.dataFd);
     await syncFile(this.#mapFd);
   }
 
-  /** Makes the diff immutable and durable. Nothing may write to it from here on. */
+  /** Makes the diff immutable and durable. Nothing may write to it from here on, unless this fails. */
   async seal(): Promise<void> {
     await this.sync();
-    writeWhole(this.#mapFd, encodeHeader({ ...this.header, sealed: true }), 0, HEADER_SIZE, 0);
-    await syncFile(this.#mapFd);
-    await syncDirectory(this.directory);
+    try {
+      this.#writeHeader(true);
+      await syncFile(this.#mapFd);
+      await syncDirectory(this.directory);
+    } catch (error) {
+      this.#writeHeader(false);
+      throw error;
+    }
+  }
+
+  /** Room its data takes on the host, in bytes. */
+  allocatedBytes(): number {
+    return fstatSync(this.dataFd).blocks * 512;
+  }
+
+  #writeHeader(sealed: boolean): void {
+    writeWhole(this.#mapFd, encodeHeader({ ...this.header, sealed }), 0, HEADER_SIZE, 0);
   }
 
   close(): void {
@@ -109,9 +133,9 @@ export class Diff {
 const DAMAGED_HINT =
   "the file was cut off, changed, or belongs to another disk; start again from the template";
 
-function openFile(path: string, mode: "layer" | "writable", opened: DisposableStack): number {
+function openFile(path: string, mode: DiffMode, opened: DisposableStack): number {
   try {
-    const fd = openSync(path, mode === "layer" ? "r" : "r+");
+    const fd = openSync(path, mode === "writable" ? "r+" : "r");
     opened.defer(() => closeSync(fd));
     if (!fstatSync(fd).isFile()) throw new KilnError("IMAGE_INVALID", `${path}: not a regular file`);
     return fd;
@@ -147,7 +171,7 @@ function readUpTo(fd: number, length: number, position: number): Buffer {
   }
 }
 
-function checkSealed(directory: string, header: DiffHeader, mode: "layer" | "writable"): void {
+function checkSealed(directory: string, header: DiffHeader, mode: DiffMode): void {
   if (mode === "layer" && !header.sealed) {
     throw new KilnError(
       "IMAGE_INVALID",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,8 @@ import { Diff } from "./diff.ts";
 import { Disk } from "./disk.ts";
 import { BLOCK_SIZE } from "./geometry.ts";
 import { type Lower, openLower } from "./lower.ts";
+import { mergeLayers } from "./merge.ts";
+import { isSealed } from "./sealed.ts";
 
 const BLOCKS = 24;
 const SIZE = BLOCKS * BLOCK_SIZE;
@@ -22,6 +24,7 @@ class Machine {
   readonly layers: string[] = [];
   #lower: Lower | undefined;
   #diff: Diff | undefined;
+  #merges = 0;
   #disk: Disk | undefined;
 
   constructor(directory: string) {
@@ -60,6 +63,39 @@ class Machine {
     await this.open();
   }
 
+  /** The same as `stack`, on the open disk. */
+  async rotate(): Promise<void> {
+    const sealed = this.#diffFolder;
+    const [lowerBefore, diffBefore] = [this.#lower, this.#diff];
+    this.layers.push(sealed);
+    await this.disk.rotate(async () => {
+      const source = { base: join(this.#directory, "base"), layers: this.layers, sizeBytes: SIZE };
+      const lower = await openLower(source, { becomingLayer: true });
+      this.#lower = lower;
+      this.#diff = Diff.create(this.#diffFolder, SIZE, lower.top);
+      return { lower, diff: this.#diff };
+    });
+    diffBefore?.close();
+    lowerBefore?.close();
+    assert.equal(await isSealed(sealed), true);
+    assert.equal(await isSealed(this.#diffFolder), false);
+  }
+
+  /** Puts one layer in the place of those from `first` on, under whatever is above. */
+  async merge(first: number): Promise<void> {
+    const lowest = first % Math.max(1, this.layers.length);
+    const merged = join(this.#directory, `merged${this.#merges}`);
+    const gone = this.layers.slice(lowest);
+    if (gone.length === 0) return;
+    const diffBefore = this.#diffFolder;
+    this.#merges++;
+    await mergeLayers(gone, merged);
+    this.layers.splice(lowest, gone.length, merged);
+    renameSync(diffBefore, this.#diffFolder);
+    for (const folder of gone) rmSync(folder, { recursive: true });
+    await this.reopen();
+  }
+
   async close(): Promise<void> {
     await this.#disk?.settle();
     this.#diff?.close();
@@ -67,7 +103,7 @@ class Machine {
   }
 
   get #diffFolder(): string {
-    return join(this.#directory, `diff${this.layers.length}`);
+    return join(this.#directory, `diff${this.layers.length}-${this.#merges}`);
   }
 }
 
@@ -78,7 +114,8 @@ const step = fc.oneof(
     range,
     fill: fc.integer({ min: 1, max: 255 }),
   }),
-  fc.record({ op: fc.constantFrom("reopen", "stack", "flush") }),
+  fc.record({ op: fc.constantFrom("reopen", "stack", "rotate", "flush") }),
+  fc.record({ op: fc.constant("merge"), first: fc.nat(10) }),
 );
 
 test("a disk holds what was written to it, through layers and reopening", { timeout: 120_000 }, async () => {
@@ -112,6 +149,8 @@ async function apply(machine: Machine, model: Buffer, action: Step): Promise<voi
   if (!("range" in action)) {
     if (action.op === "flush") await machine.disk.flush();
     else if (action.op === "reopen") await machine.reopen();
+    else if (action.op === "rotate") await machine.rotate();
+    else if ("first" in action) await machine.merge(action.first);
     else await machine.stack();
     return;
   }
@@ -216,6 +255,54 @@ test("files that are no diff, or another disk's, are refused by name", async () 
     );
     (await openLower({ base, layers: [sealed] })).close();
     await assert.rejects(openLower({ base: join(directory, "none"), layers: [] }), refused("none", /ENOENT/));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("layers that are no chain, or not sealed, are not merged", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "kiln-merge-"));
+  try {
+    const folders = ["a", "b"].map((name) => join(directory, name));
+    for (const folder of folders) Diff.create(folder, SIZE, "0".repeat(32)).close();
+    const target = join(directory, "target");
+    await assert.rejects(mergeLayers(folders, target), /not sealed/);
+    for (const folder of folders) {
+      const diff = Diff.open(folder, "writable");
+      await diff.seal();
+      diff.close();
+    }
+    await assert.rejects(mergeLayers(folders, target), /something else/);
+    assert.equal(Diff.exists(target), false);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("a diff's limit counts what the file system gave, and only new room", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "kiln-limit-"));
+  try {
+    const base = join(directory, "base");
+    writeFileSync(base, Buffer.alloc(SIZE));
+    const lower = await openLower({ base, layers: [] });
+    const diff = Diff.create(join(directory, "diff"), SIZE, lower.top);
+    const disk = new Disk(lower, diff, "process", 4 * BLOCK_SIZE);
+    const block = Buffer.alloc(2 * BLOCK_SIZE, 7);
+    const full = { code: "ENOSPC" };
+    disk.write(block, 0, 2 * BLOCK_SIZE, 0);
+    disk.write(block, 0, 100, 5 * BLOCK_SIZE);
+    disk.write(block, 0, BLOCK_SIZE, 9 * BLOCK_SIZE);
+    assert.throws(() => disk.write(block, 0, 1, 3 * BLOCK_SIZE), full);
+    assert.throws(() => disk.write(block, 0, 2 * BLOCK_SIZE, 5 * BLOCK_SIZE), full);
+    disk.write(block, 0, 2 * BLOCK_SIZE, 0); // What is there already may be written as often as one likes.
+    disk.zero(SIZE, 0); // And zeros take no room, ...
+    assert.throws(() => disk.write(block, 0, 1, 3 * BLOCK_SIZE), full); // ... but give none back either.
+    const read = Buffer.alloc(SIZE, 1);
+    disk.read(read, 0, SIZE, 0);
+    assert.ok(read.every((byte) => byte === 0));
+    assert.equal(disk.allocation().dataBytes, 4 * BLOCK_SIZE);
+    diff.close();
+    lower.close();
   } finally {
     rmSync(directory, { recursive: true });
   }

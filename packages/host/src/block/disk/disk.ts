@@ -1,5 +1,6 @@
 import type { BlockMap } from "./block-map.ts";
 import type { Diff } from "./diff.ts";
+import { DiffBudget } from "./diff-budget.ts";
 import { ABSENT, BLOCK_SIZE, DATA, ZERO } from "./geometry.ts";
 import { FileLayer, type Layer } from "./layer.ts";
 import { LOWER_ZERO, type Lower } from "./lower.ts";
@@ -27,17 +28,21 @@ const SESSION = 254;
  */
 export class Disk {
   readonly sizeBytes: number;
-  readonly #lower: Lower;
-  readonly #table: Uint8Array | undefined;
-  readonly #diff: Diff;
-  readonly #map: BlockMap;
-  readonly #session: Layer;
+  #lower: Lower;
+  #table: Uint8Array | undefined;
+  #diff: Diff;
+  #map: BlockMap;
+  #session: Layer;
+  #budget: DiffBudget | undefined;
+  #held = false;
   readonly #durability: Durability;
+  readonly #maxDiffBytes: number | undefined;
   readonly #oneBlock = Buffer.allocUnsafeSlow(BLOCK_SIZE);
   #flushing: Promise<void> | undefined;
   #nextFlush: Promise<void> | undefined;
 
-  constructor(lower: Lower, diff: Diff, durability: Durability) {
+  /** `maxDiffBytes`: room the diff may take on the host, in bytes; a write that needs more fails with ENOSPC. */
+  constructor(lower: Lower, diff: Diff, durability: Durability, maxDiffBytes?: number) {
     this.sizeBytes = lower.sizeBytes;
     this.#lower = lower;
     this.#table = lower.table;
@@ -45,6 +50,35 @@ export class Disk {
     this.#map = diff.map;
     this.#session = new FileLayer(diff.dataFd);
     this.#durability = durability;
+    this.#maxDiffBytes = maxDiffBytes;
+    if (maxDiffBytes !== undefined) this.#budget = new DiffBudget(diff, maxDiffBytes);
+  }
+
+  /** Whether requests are to wait: the disk is getting a new diff. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /**
+   * Seals the diff (durably) and goes on with an empty one above it. `prepare` makes that, and the view of what is
+   * then below, while nothing writes. Requests wait from the call on until this settles: the caller wakes their
+   * connections up then. When it fails before the diff is sealed, the disk goes on with the diff it has.
+   */
+  async rotate(prepare: () => Promise<{ lower: Lower; diff: Diff }>): Promise<void> {
+    this.#held = true;
+    try {
+      await this.settle();
+      const { lower, diff } = await prepare();
+      await this.#diff.seal();
+      this.#lower = lower;
+      this.#table = lower.table;
+      this.#diff = diff;
+      this.#map = diff.map;
+      this.#session = new FileLayer(diff.dataFd);
+      if (this.#maxDiffBytes !== undefined) this.#budget = new DiffBudget(diff, this.#maxDiffBytes);
+    } finally {
+      this.#held = false;
+    }
   }
 
   /** Reads into `target` at `at`; neighbouring blocks of one layer are one read. @throws a Node.js system error. */
@@ -74,6 +108,7 @@ export class Disk {
     }
     const wholeEnd = end - (end % BLOCK_SIZE);
     if (position < wholeEnd) {
+      this.#budget?.need(position / BLOCK_SIZE, (wholeEnd - position) / BLOCK_SIZE);
       writeWhole(this.#diff.dataFd, source, at + (position - offset), wholeEnd - position, position);
       this.#map.set(position / BLOCK_SIZE, (wholeEnd - position) / BLOCK_SIZE, DATA);
       position = wholeEnd;
@@ -143,10 +178,10 @@ export class Disk {
     return found;
   }
 
-  /** Blocks the session's diff holds, by kind. */
-  allocation(): { dataBlocks: number; zeroBlocks: number } {
+  /** Blocks the session's diff holds, by kind, and the room it takes on the host. */
+  allocation(): { dataBlocks: number; zeroBlocks: number; dataBytes: number } {
     const [, dataBlocks, zeroBlocks] = this.#map.counts();
-    return { dataBlocks, zeroBlocks };
+    return { dataBlocks, zeroBlocks, dataBytes: this.#diff.allocatedBytes() };
   }
 
   /** Makes the session's diff an immutable layer. The disk must not be written to any more. */
@@ -192,6 +227,7 @@ export class Disk {
       writeWhole(this.#diff.dataFd, source, at, length, offset);
       return;
     }
+    this.#budget?.need(block, 1);
     const start = block * BLOCK_SIZE;
     this.#readFrom(this.#placeOf(block), this.#oneBlock, 0, BLOCK_SIZE, start);
     source.copy(this.#oneBlock, offset - start, at, at + length);

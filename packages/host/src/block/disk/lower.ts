@@ -33,8 +33,15 @@ export interface LowerSource {
   sizeBytes?: number | undefined;
 }
 
-/** @throws KilnError `IMAGE_INVALID` when a file is missing, damaged or not of this chain; `USAGE` for a bad size. */
-export async function openLower(source: LowerSource): Promise<Lower> {
+/**
+ * `becomingLayer`: the topmost layer is sealed only after this, and nothing writes to it in between.
+ *
+ * @throws KilnError `IMAGE_INVALID` when a file is missing, damaged or not of this chain; `USAGE` for a bad size.
+ */
+export async function openLower(
+  source: LowerSource,
+  { becomingLayer = false }: { becomingLayer?: boolean } = {},
+): Promise<Lower> {
   const base = await stat(source.base).catch((cause: unknown) => {
     throw new KilnError(
       "IMAGE_INVALID",
@@ -56,8 +63,9 @@ export async function openLower(source: LowerSource): Promise<Lower> {
     layers.push(FileLayer.open(source.base));
     let table: Uint8Array | undefined;
     let top = NO_PARENT;
-    for (const directory of source.layers) {
-      const diff = Diff.open(directory, "layer");
+    for (const [number, directory] of source.layers.entries()) {
+      const topmost = number === source.layers.length - 1;
+      const diff = Diff.open(directory, becomingLayer && topmost ? "becoming-layer" : "layer");
       layers.push({ read: readerOf(diff), close: () => diff.close() });
       checkChain(diff, top, sizeBytes);
       top = diff.header.identity;

@@ -46,6 +46,11 @@ export class Connection {
     return this.#handshake.chosen;
   }
 
+  /** Goes on with requests that waited for the disk. */
+  wake(): void {
+    this.#proceed();
+  }
+
   destroy(): void {
     this.#socket.destroy();
   }

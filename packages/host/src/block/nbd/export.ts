@@ -10,7 +10,7 @@ export interface ExportCounters {
   errors: number;
 }
 
-/** A disk under the name clients ask for. */
+/** A disk under the name clients ask for: nobody else may know it. */
 export interface Export {
   readonly name: string;
   readonly disk: Disk;
@@ -20,5 +20,4 @@ export interface Export {
 /** The exports of a server. */
 export interface Exports {
   get(name: string): Export | undefined;
-  names(): Iterable<string>;
 }

@@ -134,7 +134,8 @@ export class Handshake {
         this.#reply(option, OptionReply.ACK);
         return "close";
       case Option.LIST:
-        this.#list(data);
+        // A name is what gives access to a disk: only who was told it may have it.
+        this.#fail(option, OptionReply.POLICY, "exports are not listed");
         return "more";
       case Option.STRUCTURED_REPLY:
         if (data.length > 0) this.#fail(option, OptionReply.INVALID, "this option carries no data");
@@ -198,21 +199,6 @@ export class Handshake {
     if (option === Option.INFO) return "more";
     this.chosen = chosen;
     return "ready";
-  }
-
-  #list(data: Buffer): void {
-    if (data.length > 0) {
-      this.#fail(Option.LIST, OptionReply.INVALID, "this option carries no data");
-      return;
-    }
-    for (const name of this.#exports.names()) {
-      const bytes = Buffer.from(name, "utf8");
-      const entry = Buffer.alloc(4 + bytes.length);
-      entry.writeUInt32BE(bytes.length, 0);
-      bytes.copy(entry, 4);
-      this.#reply(Option.LIST, OptionReply.SERVER, entry);
-    }
-    this.#reply(Option.LIST, OptionReply.ACK);
   }
 
   /** Data: name length, name, count of queries, each a length and a string. */

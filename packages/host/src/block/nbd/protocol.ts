@@ -28,10 +28,10 @@ export const Option = {
 
 export const OptionReply = {
   ACK: 1,
-  SERVER: 2,
   INFO: 3,
   META_CONTEXT: 4,
   UNSUPPORTED: 0x80000001,
+  POLICY: 0x80000002,
   INVALID: 0x80000003,
   UNKNOWN: 0x80000006,
   TOO_BIG: 0x80000009,

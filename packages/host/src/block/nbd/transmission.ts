@@ -92,6 +92,10 @@ export class Transmission {
     for (;;) {
       if (output.used >= SEND_AT) output.flush();
       if (output.congested) return "blocked";
+      if (this.#disk.held) {
+        output.flush();
+        return "blocked";
+      }
       if (this.#counters.bytesRead > turnEnd) {
         output.flush();
         return "again";

@@ -5,11 +5,40 @@ import { LineSplitter } from "../../os/server/lines.ts";
 import { BLOCK_SERVER, ControlRequest } from "../control-protocol.ts";
 import type { Disks } from "./disks.ts";
 
+/** The control connections of a server, and what is under way for them. */
+export class ControlClients {
+  readonly #sockets = new Set<Socket>();
+  readonly #underWay = new Set<Promise<unknown>>();
+
+  join(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+  }
+
+  track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.catch(() => undefined).finally(() => this.#underWay.delete(settled));
+    this.#underWay.add(settled);
+    return work;
+  }
+
+  /** Hangs up on everybody but `socket`, and waits until what they asked for is done: from then on nobody interferes. */
+  async claim(socket: Socket): Promise<void> {
+    const underWay = [...this.#underWay];
+    for (const other of this.#sockets) if (other !== socket) other.destroy();
+    await Promise.all(underWay);
+  }
+}
+
 /** Serves one control connection until it ends. A line that is no request is answered, and the connection closed. */
-export function serveControl(socket: Socket, disks: Disks, stop: () => void): void {
+export function serveControl(socket: Socket, disks: Disks, clients: ControlClients, stop: () => void): void {
+  clients.join(socket);
   const lines = new LineSplitter(MAX_LINE);
   const say = (message: object) => {
     if (!socket.destroyed) socket.write(`${JSON.stringify(message)}\n`);
+  };
+  const answerOrClaim = (request: ControlRequest, from: Socket): Promise<object> => {
+    if (request.op !== "claim") return clients.track(answer(request, disks, stop));
+    return clients.claim(from).then(() => ({ seq: request.seq, result: { disks: disks.list() } }));
   };
   const refuse = (message: string) => {
     say({ seq: -1, error: { code: "USAGE", message } });
@@ -22,15 +51,18 @@ export function serveControl(socket: Socket, disks: Disks, stop: () => void): vo
     for (const line of complete) {
       const request = parse(line);
       if (request === undefined) return refuse("not a request of this protocol");
-      answer(request, disks, stop).then(say, (error: unknown) =>
-        say({ seq: request.seq, error: describe(error) }),
-      );
+      const done = answerOrClaim(request, socket);
+      done.then(say, (error: unknown) => say({ seq: request.seq, error: describe(error) }));
     }
   });
   say({ kiln: BLOCK_SERVER.greeting, version: BLOCK_SERVER.version, pid: process.pid });
 }
 
-async function answer(request: ControlRequest, disks: Disks, stop: () => void): Promise<object> {
+async function answer(
+  request: Exclude<ControlRequest, { op: "claim" }>,
+  disks: Disks,
+  stop: () => void,
+): Promise<object> {
   const { seq } = request;
   switch (request.op) {
     case "add":
@@ -40,6 +72,9 @@ async function answer(request: ControlRequest, disks: Disks, stop: () => void): 
       return { seq, result: {} };
     case "seal":
       await disks.seal(request.id);
+      return { seq, result: {} };
+    case "rotate":
+      await disks.rotate(request.id, request.diff, request.layers);
       return { seq, result: {} };
     case "stats":
       return { seq, result: disks.stats(request.id) };

@@ -10,7 +10,7 @@ import { KilnError } from "../../errors.ts";
 import { listenPrivately } from "../../os/server/socket-path.ts";
 import { BLOCK_SERVER, CONTROL_SOCKET, NBD_SOCKET } from "../control-protocol.ts";
 import { Connection } from "../nbd/connection.ts";
-import { serveControl } from "./control.ts";
+import { ControlClients, serveControl } from "./control.ts";
 import { Disks } from "./disks.ts";
 
 /** When the start's code is through and a first guest has its disk. */
@@ -40,7 +40,8 @@ async function main(): Promise<void> {
     const removed = unlink(nbdPath).then(() => rmdir(dirname(nbdPath)));
     Promise.allSettled([disks.close(), removed, unlink(controlPath)]).then(() => process.exit(0));
   };
-  const control = createServer((socket) => serveControl(socket, disks, stop));
+  const clients = new ControlClients();
+  const control = createServer((socket) => serveControl(socket, disks, clients, stop));
   // The control socket is there last: whoever reaches it can use both.
   await mkdir(dirname(nbdPath), { recursive: true, mode: 0o700 });
   await listenPrivately(nbd, nbdPath, BLOCK_SERVER);

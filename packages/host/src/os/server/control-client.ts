@@ -90,6 +90,11 @@ export class ControlClient<Body extends { op: string }> implements Disposable {
     });
   }
 
+  /** Whether requests can still be answered. */
+  get isOpen(): boolean {
+    return !this.#socket.destroyed;
+  }
+
   /** Lets the process end although the connection is open. */
   unref(): void {
     this.#socket.unref();
