@@ -1,0 +1,244 @@
+/**
+ * Kills the daemon, its servers and its VMs with SIGKILL at random moments of a mixed load, and checks that what was
+ * acknowledged is there, that what died is told, that the daemon comes back, and that nothing is left in the end.
+ *
+ *     KILN_HOME=/somewhere node test/crash/daemon.ts --kills 100 --seed 1
+ */
+import assert from "node:assert/strict";
+import { mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { leftovers } from "../support/leftovers.ts";
+import { Random } from "../support/random.ts";
+import { codeOf } from "./support/daemon-client.ts";
+import { DaemonKeeper } from "./support/daemon-keeper.ts";
+import { Kills, type Victim } from "./support/kills.ts";
+import { SandboxModel } from "./support/sandbox-model.ts";
+
+const WORKERS = 3;
+/** Between two kills, in milliseconds. */
+const PAUSE_MS = { least: 200, most: 4_000 };
+/** What a sandbox goes through before the worker removes it and creates another. */
+const STEPS = 12;
+const LONGEST_BUILD_MS = 900_000;
+
+export interface CrashReport {
+  killed: Record<Victim, number>;
+  created: number;
+  steps: Record<string, number>;
+  slowestStartMs: number;
+}
+
+export interface CrashOptions {
+  home: string;
+  kills: number;
+  seed: number;
+  /** @default "python" */
+  template?: string;
+  log?: (line: string) => void;
+}
+
+class Crash {
+  readonly #options: CrashOptions;
+  readonly #keeper: DaemonKeeper;
+  readonly #kills: Kills;
+  readonly #alive = new Set<SandboxModel>();
+  readonly report: Pick<CrashReport, "created" | "steps"> = { created: 0, steps: {} };
+  #done = false;
+
+  constructor(options: CrashOptions) {
+    this.#options = options;
+    this.#keeper = new DaemonKeeper(options.home);
+    this.#kills = new Kills(options.home, this.#keeper);
+  }
+
+  async run(): Promise<CrashReport> {
+    const { home, kills, seed, log } = this.#options;
+    await mkdir(join(home, "logs"), { recursive: true });
+    await this.#keeper.start();
+    try {
+      await this.#build();
+      const killer = this.#killUntil(kills, new Random(seed));
+      const workers = Array.from({ length: WORKERS }, (_, number) =>
+        this.#work(new Random(seed * 1000 + number + 1)),
+      );
+      try {
+        await Promise.all([killer, ...workers]);
+      } finally {
+        this.#done = true;
+        await Promise.allSettled([killer, ...workers]);
+      }
+      log?.(`killed ${JSON.stringify(this.#kills.counts)}; now the rest is checked`);
+      await this.#checkAll();
+    } finally {
+      await this.#removeAll();
+      await this.#keeper.stop();
+    }
+    await this.#checkNothingLeft();
+    return { ...this.report, killed: this.#kills.counts, slowestStartMs: this.#keeper.slowestStartMs };
+  }
+
+  /** The template is built before the first kill: what a killed build leaves is another test's. */
+  async #build(): Promise<void> {
+    const { template = "python" } = this.#options;
+    const { client } = this.#keeper;
+    const started = await client.send("POST", "/v1/builds", { template });
+    assert.ok(!started.lost && started.status === 202, `no build: ${codeOf(started)}`);
+    const { id } = started.json();
+    const deadline = performance.now() + LONGEST_BUILD_MS;
+    for (;;) {
+      const answer = await client.send("GET", `/v1/builds/${String(id)}`);
+      assert.ok(!answer.lost && answer.status === 200, codeOf(answer));
+      const { state, error } = answer.json();
+      if (state === "done") return;
+      assert.ok(
+        state === "queued" || state === "running",
+        `the build is ${String(state)}: ${JSON.stringify(error)}`,
+      );
+      assert.ok(performance.now() < deadline, "the build takes too long");
+      await delay(200);
+    }
+  }
+
+  async #killUntil(kills: number, random: Random): Promise<void> {
+    while (!this.#done && this.#kills.total < kills) {
+      await delay(PAUSE_MS.least + random.below(PAUSE_MS.most - PAUSE_MS.least));
+      const killed = await this.#kills.one(random);
+      if (killed !== undefined) this.#options.log?.(`kill ${this.#kills.total}: ${killed}`);
+    }
+    this.#done = true;
+  }
+
+  #count(step: string): void {
+    this.report.steps[step] = (this.report.steps[step] ?? 0) + 1;
+  }
+
+  async #work(random: Random): Promise<void> {
+    try {
+      while (!this.#done) {
+        const sandbox = await this.#create();
+        if (sandbox === undefined) continue;
+        const lives = await this.#live(sandbox, random);
+        if (this.#done && lives) return; // The end looks at it.
+        await this.#remove(sandbox);
+      }
+    } catch (error) {
+      this.#done = true;
+      throw error;
+    }
+  }
+
+  async #create(): Promise<SandboxModel | undefined> {
+    const { template = "python" } = this.#options;
+    const asked = performance.now();
+    const answer = await this.#keeper.client.send("POST", "/v1/sandboxes", { template, network: "none" });
+    if (!answer.lost && answer.status === 201) {
+      const sandbox = new SandboxModel(String(answer.json().id), this.#keeper, this.#kills);
+      this.#alive.add(sandbox);
+      this.report.created += 1;
+      return (await sandbox.startCounter()) ? sandbox : this.#remove(sandbox);
+    }
+    assert.ok(this.#kills.since(asked), `no sandbox, and nothing was killed: ${codeOf(answer)}`);
+    this.#count("create failed");
+    await this.#keeper.back();
+    return undefined;
+  }
+
+  async #remove(sandbox: SandboxModel): Promise<undefined> {
+    await sandbox.remove();
+    this.#alive.delete(sandbox);
+    this.#count("remove");
+    return undefined;
+  }
+
+  /** @returns whether it is alive still. */
+  async #live(sandbox: SandboxModel, random: Random): Promise<boolean> {
+    for (let step = 0; step < STEPS && !this.#done; step++) {
+      const what = random.pick(["write", "write", "check", "exec", "exec", "pause", "fork"] as const);
+      this.#count(what);
+      if (!(await this.#step(sandbox, what, random))) {
+        this.#count("found dead");
+        return false;
+      }
+    }
+    return true;
+  }
+
+  async #step(sandbox: SandboxModel, what: string, random: Random): Promise<boolean> {
+    switch (what) {
+      case "write":
+        return sandbox.write(random);
+      case "check":
+        return sandbox.check();
+      case "exec":
+        return sandbox.exec(random);
+      case "pause":
+        return (await sandbox.pauseAndResume()) && (await sandbox.check());
+      default: {
+        const child = await sandbox.fork();
+        if (child === undefined) return !(await sandbox.isDead());
+        this.#alive.add(child);
+        if (await child.check()) await child.checkCounting();
+        await this.#remove(child);
+        return true;
+      }
+    }
+  }
+
+  async #checkAll(): Promise<void> {
+    await this.#keeper.back();
+    for (const sandbox of this.#alive) {
+      if (await sandbox.isDead()) continue;
+      if ((await sandbox.state()) !== "running" && !(await sandbox.resume())) continue;
+      if (await sandbox.check()) await sandbox.checkCounting();
+    }
+  }
+
+  /** Every sandbox there is: also those whose creation was acknowledged to nobody. */
+  async #removeAll(): Promise<void> {
+    await this.#keeper.back();
+    const answer = await this.#keeper.client.send("GET", "/v1/sandboxes?limit=1000");
+    assert.ok(!answer.lost && answer.status === 200, codeOf(answer));
+    for (const { id } of answer.json().sandboxes as { id: string }[]) {
+      await new SandboxModel(id, this.#keeper, this.#kills).remove();
+    }
+  }
+
+  async #checkNothingLeft(): Promise<void> {
+    const { home } = this.#options;
+    const left = await leftovers(home, 30_000);
+    for (const folder of ["sandboxes", "layers", "saved"]) {
+      for (const name of await readdir(join(home, folder)).catch(() => [])) left.push(`${folder}/${name}`);
+    }
+    for (const folder of ["", "block", "net"]) {
+      const entries = await readdir(join(home, folder), { withFileTypes: true }).catch(() => []);
+      left.push(...entries.filter((entry) => entry.isSocket()).map(({ name }) => join(folder, name)));
+    }
+    assert.deepEqual(left, [], "something was left behind");
+  }
+}
+
+export function crashDaemon(options: CrashOptions): Promise<CrashReport> {
+  return new Crash(options).run();
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      kills: { type: "string", default: "100" },
+      seed: { type: "string", default: "1" },
+      template: { type: "string", default: "python" },
+    },
+  });
+  const home = process.env.KILN_HOME;
+  if (!home) throw new Error("set KILN_HOME to a folder this may use");
+  const report = await crashDaemon({
+    home,
+    kills: Number(values.kills),
+    seed: Number(values.seed),
+    template: values.template,
+    log: console.error,
+  });
+  console.log(JSON.stringify(report));
+}

@@ -1,0 +1,77 @@
+import { findQemuProcesses } from "@kiln/host/vmm/qemu/find.ts";
+import { processesOf } from "../../support/leftovers.ts";
+import type { Random } from "../../support/random.ts";
+import type { DaemonKeeper } from "./daemon-keeper.ts";
+
+export const VICTIMS = ["daemon", "block server", "network server", "vm"] as const;
+export type Victim = (typeof VICTIMS)[number];
+
+/** How often each is chosen. */
+const CHOICE: readonly Victim[] = [
+  ...Array<Victim>(5).fill("daemon"),
+  ...Array<Victim>(3).fill("block server"),
+  "network server",
+  "vm",
+];
+
+/** How long after a kill failures are its consequence, in milliseconds. */
+const AFTERMATH_MS = 20_000;
+
+/** Kills parts of a home's daemon, and knows what that excuses. */
+export class Kills {
+  readonly #home: string;
+  readonly #keeper: DaemonKeeper;
+  /** Ids of sandboxes whose VM was killed. */
+  readonly vms = new Set<string>();
+  readonly counts: Record<Victim, number> = { daemon: 0, "block server": 0, "network server": 0, vm: 0 };
+  #last = Number.NEGATIVE_INFINITY;
+
+  constructor(home: string, keeper: DaemonKeeper) {
+    this.#home = home;
+    this.#keeper = keeper;
+  }
+
+  get total(): number {
+    return Object.values(this.counts).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Whether something was killed after `time` or shortly before. */
+  since(time: number): boolean {
+    return this.#last > time - AFTERMATH_MS;
+  }
+
+  /** @returns who was killed, or undefined when the one chosen was not there. */
+  async one(random: Random): Promise<string | undefined> {
+    const victim = random.pick(CHOICE);
+    const pid = victim === "vm" ? await this.#someVm(random) : await this.#pidOf(victim);
+    if (pid === undefined) return undefined;
+    this.#last = performance.now();
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      return undefined; // It ended by itself in the meantime.
+    }
+    this.counts[victim] += 1;
+    return `${victim} ${pid}`;
+  }
+
+  async #someVm(random: Random): Promise<number | undefined> {
+    const below = `${this.#home}/sandboxes/`;
+    const found = await findQemuProcesses((directory) => directory.startsWith(below));
+    if (found.length === 0) return undefined;
+    const { process: id, directory } = random.pick(
+      found.toSorted((a, b) => (a.directory < b.directory ? -1 : 1)),
+    );
+    this.vms.add(directory.slice(below.length).split("/")[0] ?? "");
+    return Number.parseInt(id, 10);
+  }
+
+  async #pidOf(victim: Exclude<Victim, "vm">): Promise<number | undefined> {
+    if (victim === "daemon") return this.#keeper.pid;
+    const main = victim === "block server" ? "block/server/main.ts" : "network/server/main.ts";
+    const found = [...(await processesOf(this.#home))].find(
+      ([, command]) => command.includes(main) && command.includes(`${this.#home}/`),
+    );
+    return found?.[0];
+  }
+}
