@@ -8,10 +8,10 @@ export type Victim = (typeof VICTIMS)[number];
 
 /** How often each is chosen. */
 const CHOICE: readonly Victim[] = [
-  ...Array<Victim>(5).fill("daemon"),
+  ...Array<Victim>(4).fill("daemon"),
   ...Array<Victim>(3).fill("block server"),
+  ...Array<Victim>(2).fill("vm"),
   "network server",
-  "vm",
 ];
 
 /** How long after a kill failures are its consequence, in milliseconds. */

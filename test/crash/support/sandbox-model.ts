@@ -52,7 +52,9 @@ export class SandboxModel {
       if (!answer.lost && answer.status < 300) return answer;
       if (!answer.lost && answer.status === 409 && (await this.isDead())) return undefined;
       const excused = this.#kills.since(asked) || this.#mayBeDead;
-      if (!answer.lost && answer.status < 500) return answer;
+      // Its VM is gone and the daemon is about to say so.
+      const dying = !answer.lost && answer.status === 409 && this.#mayBeDead;
+      if (!dying && !answer.lost && answer.status < 500) return answer;
       assert.ok(excused, `${method} ${path} of ${this.id}, and nothing was killed: ${codeOf(answer)}`);
       assert.ok(performance.now() < deadline, `${method} ${path} of ${this.id}, still: ${codeOf(answer)}`);
       await this.#keeper.back();
