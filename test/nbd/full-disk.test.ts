@@ -27,7 +27,13 @@ test("a full host is an error for the write it meets, and for nothing else", {
     await using it = await TestDisk.open(16 * MIB);
     const diff = join(small, "diff");
     mkdirSync(diff);
-    const options = { id: "small", base: join(it.directory, "base"), diff, sizeBytes: 16 * MIB };
+    const options = {
+      id: "small",
+      exportName: "small",
+      base: join(it.directory, "base"),
+      diff,
+      sizeBytes: 16 * MIB,
+    };
     const disk = await it.server.addDisk(options);
     using client = await TestClient.connect(disk.nbd.socketPath, "small");
     const data = new Random(9).bytes(2 * MIB);

@@ -167,6 +167,7 @@ export async function fuzzServer(options: {
   await using it = await TestDisk.open(SIZE);
   const honest = await it.server.addDisk({
     id: "honest",
+    exportName: "honest",
     base: `${it.directory}/base`,
     diff: `${it.directory}/honest`,
     sizeBytes: SIZE,
