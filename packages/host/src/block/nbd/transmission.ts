@@ -2,6 +2,7 @@ import { BLOCK_SIZE } from "../disk/geometry.ts";
 import { toNbdError } from "./error-number.ts";
 import type { Export } from "./export.ts";
 import { Flushes } from "./flushes.ts";
+import { headerError } from "./header-error.ts";
 import type { Input } from "./input.ts";
 import type { Output } from "./output.ts";
 import {
@@ -9,7 +10,6 @@ import {
   Chunk,
   Command,
   CommandFlag,
-  MAX_PAYLOAD,
   NbdError,
   REQUEST_MAGIC,
   REQUEST_SIZE,
@@ -25,10 +25,6 @@ const SEND_AT = 64 * 1024;
 
 /** Bytes read for one client before the others get their turn. */
 const TURN = 4 * 1024 * 1024;
-
-/** Every flag a request may carry; each is harmless where it has no meaning. */
-const KNOWN_FLAGS =
-  CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.DF | CommandFlag.REQ_ONE | CommandFlag.FAST_ZERO;
 
 /**
  * What `pump` came to: all input is used up; output or a flush has to make progress first; it is the others' turn; or
@@ -138,42 +134,38 @@ export class Transmission {
     const offset = bytes.readUInt32BE(at + 16) * 0x100000000 + bytes.readUInt32BE(at + 20);
     const length = bytes.readUInt32BE(at + 24);
     this.#offset = offset;
-    const inside = offset + length <= this.#disk.sizeBytes;
-    const unknown = (flags & ~KNOWN_FLAGS) !== 0;
+    const error = headerError(command, flags, offset, length, this.#disk.sizeBytes);
     switch (command) {
       case Command.READ:
-        if (!inside || length === 0 || length > MAX_PAYLOAD || unknown) this.#refuse(NbdError.EINVAL, true);
+        if (error !== 0) this.#refuse(error, true);
         else this.#read(flags, length);
         return;
       case Command.WRITE:
         this.#writeFlags = flags;
         this.#writeLeft = length;
-        this.#writeError = 0;
-        if (!inside) this.#writeError = NbdError.ENOSPC;
-        else if (length === 0 || length > MAX_PAYLOAD || unknown) this.#writeError = NbdError.EINVAL;
+        this.#writeError = error;
         // Data of any announced length can be thrown away as it comes, so the stream stays in step.
-        if (length === 0) this.#refuse(this.#writeError, false);
+        if (length === 0) this.#refuse(error, false);
         return;
       case Command.FLUSH:
-        if (offset !== 0 || length !== 0 || unknown) this.#refuse(NbdError.EINVAL, false);
+        if (error !== 0) this.#refuse(error, false);
         else this.#flushes.start(this.#cookieHigh, this.#cookieLow);
         return;
       case Command.TRIM:
       case Command.WRITE_ZEROES:
-        if (!inside) this.#refuse(NbdError.ENOSPC, false);
-        else if (length === 0 || unknown) this.#refuse(NbdError.EINVAL, false);
+        if (error !== 0) this.#refuse(error, false);
         else this.#zero(command, flags, length);
         return;
       case Command.BLOCK_STATUS:
-        if (!inside || length === 0 || unknown || !this.#blockStatus)
-          this.#refuse(NbdError.EINVAL, this.#structured);
+        if (!this.#blockStatus) this.#refuse(NbdError.EINVAL, this.#structured);
+        else if (error !== 0) this.#refuse(error, this.#structured);
         else this.#status(flags, length);
         return;
       case Command.DISCONNECT:
         this.#closing = true;
         return;
       default:
-        this.#refuse(NbdError.EINVAL, false);
+        this.#refuse(error, false);
     }
   }
 
