@@ -1,0 +1,32 @@
+/** Fields whose content is the user's own and is left as it is. */
+const OPAQUE = new Set(["metadata", "env", "spec", "details"]);
+
+const toCamel = (name: string): string =>
+  name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+const toSnake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The daemon's JSON in the SDK's terms: camelCase names, and a `Date` for every time (`…_at`). */
+export function fromWire<T>(value: unknown): T {
+  return convert(value) as T;
+}
+
+function convert(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(convert);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, field]) => {
+      if (OPAQUE.has(name)) return [name, field];
+      if (name.endsWith("_at") && typeof field === "string") return [toCamel(name), new Date(field)];
+      return [toCamel(name), convert(field)];
+    }),
+  );
+}
+
+/** Options in the daemon's terms: snake_case names of the first level. Those that are undefined are left out. */
+export function toWire(options: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options)
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => [toSnake(name), value]),
+  );
+}

@@ -1,0 +1,129 @@
+/** What the daemon tells, in camelCase. test/sdk compares every interface here with the daemon's own description. */
+
+export type SandboxState = "creating" | "running" | "pausing" | "paused" | "resuming" | "dead";
+
+/** What a sandbox can reach: nothing, the internet, or the names, addresses and ports that are listed. */
+export type Network = "none" | "full" | { allow: string[] };
+
+export interface SandboxInfo {
+  id: string;
+  template: string;
+  state: SandboxState;
+  /** Why it is dead. */
+  reason?: string;
+  vcpu: number;
+  memoryMib: number;
+  diskMib: number;
+  metadata: Record<string, string>;
+  network: Network;
+  createdAt: Date;
+  /** When it is killed or paused; null for never. */
+  expiresAt: Date | null;
+  onTimeout: "kill" | "pause";
+  engine: string;
+  /** Id of the sandbox it was forked from. */
+  parent?: string;
+  /** Whether it ends with the client that holds it. */
+  held: boolean;
+}
+
+export interface ProcessInfo {
+  id: string;
+  argv: string[];
+  state: "running" | "exited";
+  /** 128 + n for a program ended by signal n. */
+  exitCode?: number;
+  signal?: string;
+  timedOut?: boolean;
+  startedAt: Date;
+  background: boolean;
+  terminal: boolean;
+  /** Bytes written so far. */
+  stdoutBytes: number;
+  stderrBytes: number;
+}
+
+export interface FileInfo {
+  name: string;
+  path: string;
+  type: "file" | "directory" | "symlink" | "other";
+  /** Permission bits, octal: `"644"`. */
+  mode: string;
+  uid: number;
+  gid: number;
+  sizeBytes: number;
+  modifiedAt: Date;
+  /** Where a symbolic link points. */
+  target?: string;
+}
+
+export interface Stats {
+  /** Processor time of the VM. */
+  cpuMs: number;
+  /** Private memory of the VM on the host. */
+  memoryBytes: number;
+  /** What the sandbox wrote, on the host. */
+  diskBytes: number;
+  processes: number;
+  guestMemoryTotalBytes: number;
+  guestMemoryAvailableBytes: number;
+}
+
+export interface Template {
+  name: string;
+  source: "built-in" | "user" | "snapshot";
+  hash?: string;
+  built: boolean;
+  vcpu?: number;
+  memoryMib?: number;
+  /** Why its spec cannot be used. */
+  problem?: string;
+  /** As it was written: names in snake_case. */
+  spec?: Record<string, unknown>;
+}
+
+export interface Build {
+  id: string;
+  template: string;
+  state: "queued" | "running" | "done" | "failed" | "cancelled";
+  createdAt: Date;
+  finishedAt?: Date;
+  error?: ErrorBody;
+}
+
+/** An error as data. */
+export interface ErrorBody {
+  code: string;
+  message: string;
+  hint?: string;
+  details?: Record<string, unknown>;
+}
+
+export interface Info {
+  version: string;
+  apiVersion: 1;
+  engine?: string;
+  accelerator?: string;
+  home: string;
+  limits: { maxSandboxes: number; maxMemoryMib: number; minFreeDiskMib: number };
+  usage: { sandboxes: number; memoryMib: number; freeDiskMib: number };
+}
+
+/** One report of a build's progress. */
+export type BuildEvent =
+  | { type: "stage"; stage: string; status: "started" | "done" | "failed"; elapsedMs?: number }
+  | { type: "message"; stage: string; message: string; fraction?: number }
+  | { type: "end"; build: Build };
+
+/** A change under a watched directory. After `overflow` changes were missed: look at it anew. */
+export interface WatchEvent {
+  type: "created" | "modified" | "removed" | "renamed" | "overflow";
+  path: string;
+  /** New path, of what was renamed. */
+  to?: string;
+}
+
+export interface CallOptions {
+  /** Gives the call up: it rejects with the signal's reason, and what it started in the guest is killed. */
+  signal?: AbortSignal | undefined;
+}
