@@ -1,4 +1,5 @@
-//! What no two sandboxes may share, applied at HELLO: entropy, clock, hostname, machine-id.
+//! What no two sandboxes may share, applied at HELLO: entropy, clock, hostname, machine-id; and how many processes one
+//! may have.
 
 use crate::console::say;
 use crate::sys::{machine, Errno};
@@ -9,6 +10,10 @@ use std::os::unix::fs::FileExt;
 /// On a tmpfs: the files that are bound over the image's.
 const OWN_DIRECTORY: &str = "/run/kiln";
 const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+/// A control group that everything but the kernel's own threads is in: its limit holds for root as well, and none of
+/// the others would (RLIMIT_NPROC spares root, threads-max counts the kernel's and holds it up).
+const GROUPS: &str = "/sys/fs/cgroup";
+const GROUP: &str = "/sys/fs/cgroup/kiln";
 /// As much of the image's /etc/hosts as is kept.
 const MAX_HOSTS_BYTES: usize = 64 * 1024;
 
@@ -18,6 +23,8 @@ pub struct Machine {
     machine_id: File,
     hostname: File,
     hosts: File,
+    /// None on a kernel that cannot limit them.
+    max_processes: Option<File>,
     /// /etc/hosts without our own name's line.
     hosts_start: Vec<u8>,
 }
@@ -30,7 +37,8 @@ pub struct IdentityError {
 }
 
 impl Machine {
-    /// Binds our files over the image's /etc/machine-id, hostname and hosts. Needs /run to be a tmpfs.
+    /// Binds our files over the image's /etc/machine-id, hostname and hosts, and makes the group all processes are in.
+    /// Needs /run to be a tmpfs.
     pub fn prepare() -> std::io::Result<Machine> {
         let mut hosts_start = std::fs::read("/etc/hosts").unwrap_or_default(); // No file: start from ours.
         hosts_start.truncate(MAX_HOSTS_BYTES);
@@ -40,17 +48,19 @@ impl Machine {
         if !hosts_start.ends_with(b"\n") {
             hosts_start.push(b'\n');
         }
+        let max_processes = enter_group().map_err(|error| say(&["no limit of processes: ", &error.to_string()])).ok();
         let machine = Machine {
             random: OpenOptions::new().write(true).open("/dev/random")?,
             machine_id: own_file("machine-id", b"")?,
             hostname: own_file("hostname", b"localhost\n")?,
             hosts: own_file("hosts", &hosts_start)?,
+            max_processes,
             hosts_start,
         };
         Ok(machine)
     }
 
-    /// Applies all four, in the order the protocol promises.
+    /// Applies all, in the order the protocol promises.
     pub fn apply(&self, identity: &Identity<'_>) -> Result<(), IdentityError> {
         let at = |what| move |errno| IdentityError { what, errno };
         machine::add_entropy(&self.random, identity.entropy).map_err(at("entropy"))?;
@@ -60,8 +70,30 @@ impl Machine {
         let hosts = [&self.hosts_start, "127.0.1.1\t".as_bytes(), name.as_bytes(), b"\n"].concat();
         replace(&self.hostname, &[name, "\n"].concat().into_bytes()).map_err(at("/etc/hostname"))?;
         replace(&self.hosts, &hosts).map_err(at("/etc/hosts"))?;
-        replace(&self.machine_id, &[identity.machine_id, "\n"].concat().into_bytes()).map_err(at("/etc/machine-id"))
+        replace(&self.machine_id, &[identity.machine_id, "\n"].concat().into_bytes()).map_err(at("/etc/machine-id"))?;
+        self.limit_processes(identity.max_processes).map_err(at("max_processes"))
     }
+
+    /// 0 leaves the limit as it is.
+    fn limit_processes(&self, most: u32) -> Result<(), Errno> {
+        match &self.max_processes {
+            _ if most == 0 => Ok(()),
+            Some(file) => Ok(file.write_all_at(most.to_string().as_bytes(), 0)?),
+            None => Err(Errno(libc::ENOSYS)),
+        }
+    }
+}
+
+/// Moves this process to a group of its own, in which all others will begin, and returns the file of the group's limit.
+fn enter_group() -> std::io::Result<File> {
+    let write = |path: String, content: &[u8]| OpenOptions::new().write(true).open(path)?.write_all_at(content, 0);
+    write([GROUPS, "/cgroup.subtree_control"].concat(), b"+pids")?;
+    match std::fs::create_dir(GROUP) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    write([GROUP, "/cgroup.procs"].concat(), b"0")?;
+    OpenOptions::new().write(true).open([GROUP, "/pids.max"].concat())
 }
 
 fn replace(file: &File, content: &[u8]) -> Result<(), Errno> {

@@ -7,13 +7,17 @@
 
 pub mod agent;
 pub mod boot;
+pub mod channel;
 pub mod config;
+pub mod connect;
 pub mod console;
 pub mod error;
 pub mod exec;
 pub mod files;
 pub mod identity;
+pub mod kept;
 pub mod link;
+pub mod messages;
 pub mod network;
 pub mod outbox;
 pub mod session;
@@ -22,5 +26,7 @@ pub mod stream;
 pub mod sys;
 pub mod transport;
 pub mod tsc;
+pub mod usage;
 pub mod users;
+pub mod watch;
 pub mod wire;

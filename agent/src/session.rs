@@ -2,6 +2,7 @@
 //! agent carries it out. Nothing here can be brought to fail, whatever the host sends.
 
 use crate::wire::frame::{Frame, Header, Kind};
+use crate::wire::kept::Acknowledge;
 use crate::wire::reply::{Error, ErrorCode};
 use crate::wire::request::{Control, Hello, Identity, Request, Terminal};
 
@@ -19,6 +20,8 @@ const CREDIT_STEP_BYTES: u32 = WINDOW_BYTES / 4;
 const MAX_CREDIT_BYTES: u64 = 1 << 31;
 const ENTROPY_BYTES: std::ops::RangeInclusive<usize> = 32..=512;
 const MACHINE_ID_DIGITS: usize = 32;
+/// Processes an identity may allow.
+const PROCESSES: std::ops::RangeInclusive<u32> = 16..=1_000_000;
 /// Highest signal number of Linux.
 const MAX_SIGNAL: u32 = 64;
 
@@ -31,9 +34,13 @@ pub enum Action<'a> {
         generation: u32,
         window: u32,
         identity: Option<Identity<'a>>,
+        nonce: u32,
     },
     /// Answer READY with this error in the present generation.
-    RefuseHello(Error),
+    RefuseHello {
+        nonce: u32,
+        error: Error,
+    },
     /// Start what is requested; the stream is open.
     Open {
         stream: u32,
@@ -66,6 +73,10 @@ pub enum Action<'a> {
     Resize {
         stream: u32,
         size: Terminal,
+    },
+    Acknowledge {
+        stream: u32,
+        acknowledge: Acknowledge,
     },
     Cancel {
         stream: u32,
@@ -182,7 +193,7 @@ impl Session {
             Kind::Control => control(stream, payload),
             Kind::Cancel => Action::Cancel { stream },
             // Only a guest sends these; HELLO and OPEN were dealt with.
-            Kind::Hello | Kind::Ready | Kind::Open | Kind::Close => Action::Nothing,
+            Kind::Hello | Kind::Ready | Kind::Open | Kind::Close | Kind::Note => Action::Nothing,
         }
     }
 
@@ -193,23 +204,25 @@ impl Session {
     fn hello<'a>(&self, generation: u32, payload: &'a [u8]) -> Action<'a> {
         let hello = match Hello::parse(payload) {
             Ok(hello) => hello,
-            Err(_) => return Action::RefuseHello(invalid("HELLO does not parse")),
+            Err(_) => return Action::RefuseHello { nonce: 0, error: invalid("HELLO does not parse") },
         };
+        let nonce = hello.nonce;
+        let refuse = |error| Action::RefuseHello { nonce, error };
         if generation <= self.generation {
-            return Action::RefuseHello(Error::new(ErrorCode::Handshake, "the generation is not newer"));
+            return refuse(Error::new(ErrorCode::Handshake, "the generation is not newer"));
         }
         if hello.min_version > VERSION || hello.version < VERSION {
-            return Action::RefuseHello(Error::new(ErrorCode::Handshake, "no version in common: this agent speaks 1"));
+            return refuse(Error::new(ErrorCode::Handshake, "no version in common: this agent speaks 1"));
         }
         if !HOST_WINDOW_BYTES.contains(&hello.window) {
-            return Action::RefuseHello(invalid("window must be 1 byte to 16 MiB"));
+            return refuse(invalid("window must be 1 byte to 16 MiB"));
         }
         if let Some(identity) = &hello.identity {
             if let Err(what) = check_identity(identity) {
-                return Action::RefuseHello(invalid(what));
+                return refuse(invalid(what));
             }
         }
-        Action::Start { generation, window: hello.window, identity: hello.identity }
+        Action::Start { generation, window: hello.window, identity: hello.identity, nonce }
     }
 
     fn open<'a>(&mut self, stream: u32, payload: &'a [u8]) -> Action<'a> {
@@ -275,6 +288,7 @@ fn control<'a>(stream: u32, payload: &[u8]) -> Action<'a> {
         Ok(Some(Control::Signal(signal))) if (1..=MAX_SIGNAL).contains(&signal) => Action::Signal { stream, signal },
         Ok(Some(Control::Signal(_))) => Action::Abort { stream, error: invalid("signals are 1 to 64") },
         Ok(Some(Control::Resize(size))) => Action::Resize { stream, size },
+        Ok(Some(Control::Acknowledge(acknowledge))) => Action::Acknowledge { stream, acknowledge },
         Ok(None) => Action::Nothing, // From a later version; a CONTROL has no answer.
         Err(_) => Action::Abort { stream, error: invalid("CONTROL does not parse") },
     }
@@ -296,6 +310,9 @@ fn check_identity(identity: &Identity<'_>) -> Result<(), &'static str> {
     let id = identity.machine_id.as_bytes();
     if id.len() != MACHINE_ID_DIGITS || !id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err("machine_id must be 32 lower-case hexadecimal digits");
+    }
+    if identity.max_processes != 0 && !PROCESSES.contains(&identity.max_processes) {
+        return Err("max_processes must be 16 to 1000000");
     }
     Ok(())
 }

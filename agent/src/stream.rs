@@ -2,9 +2,19 @@
 
 use crate::outbox::Outbox;
 use crate::session::Session;
-use crate::sys::epoll::Event;
+use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::wire::frame::{Kind, FLAG_END, MAX_PAYLOAD_BYTES};
 use crate::wire::reply::Reply;
+use crate::wire::report::Note;
+use std::os::unix::io::OwnedFd;
+
+/// Event tokens say what an event is about: `<kind> << 56 | <number> << 8 | <channel>`. This kind is a stream's.
+pub const TOKEN: u64 = 2 << 56;
+
+/// The token for a channel of a stream.
+pub fn token(stream: u32, channel: u8) -> u64 {
+    TOKEN | u64::from(stream) << 8 | u64::from(channel)
+}
 
 /// How a stream's work goes on.
 #[derive(PartialEq, Eq, Debug)]
@@ -22,6 +32,7 @@ pub struct Port<'a> {
     pub stream: u32,
     pub outbox: &'a mut Outbox,
     pub session: &'a mut Session,
+    pub epoll: &'a Epoll,
 }
 
 impl Port<'_> {
@@ -50,6 +61,16 @@ impl Port<'_> {
     /// Nothing more will come on this channel.
     pub fn end(&mut self, channel: u8) {
         self.outbox.frame(Kind::Data, channel | FLAG_END, self.stream, self.session.generation(), &[]);
+    }
+
+    /// Tells something about the stream. Whoever does needs no credit, and bounds how often it does.
+    pub fn note(&mut self, note: &Note) {
+        self.outbox.frame(Kind::Note, 0, self.stream, self.session.generation(), &note.encode());
+    }
+
+    /// Has the work told of events about `fd`, as those of `channel`.
+    pub fn watch(&self, fd: &OwnedFd, channel: u8, interest: Interest) -> crate::sys::Result<()> {
+        self.epoll.add(fd, token(self.stream, channel), interest)
     }
 
     /// `bytes` from the host were consumed: it may send more.

@@ -262,6 +262,24 @@ fn a_background_process_keeps_the_stream_for_a_second_at_most() {
 }
 
 #[test]
+fn outputs_end_when_the_program_closes_them() {
+    let mut host = Host::ready();
+    let stream = host.open(&Exec::sh("echo last; exec >&- 2>&-; sleep 100").request());
+    let mut ended = Vec::new();
+    while ended.len() < 2 {
+        let received = host.next(stream);
+        assert_eq!(received.header.kind, Kind::Data);
+        if received.header.is_end() {
+            ended.push(received.header.channel());
+        }
+    }
+    ended.sort_unstable();
+    assert_eq!(ended, [1, 2]);
+    host.signal(stream, 9);
+    assert_eq!(host.outcome(stream).reply, Reply::Exited { code: None, signal: Some(9), timed_out: false });
+}
+
+#[test]
 fn output_waits_for_credit_and_loses_nothing() {
     let mut host = Host::ready();
     let stream = host.open(&Exec::sh("head -c 1000000 /dev/zero; echo end").request());

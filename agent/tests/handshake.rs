@@ -2,7 +2,7 @@
 
 mod support;
 
-use kiln_agent::wire::fields::put_message;
+use kiln_agent::wire::fields::{put_message, put_number};
 use kiln_agent::wire::frame::{Kind, SYNC};
 use std::time::Duration;
 use support::{exited, hello, request, Exec, Host, Reply, WINDOW};
@@ -41,6 +41,17 @@ fn only_a_machine_of_ones_own_gets_an_identity() {
     let mut message = hello(1, 1, WINDOW);
     put_message(&mut message, 4, &identity);
     assert_eq!(refusal(&mut host, 1, &message), Some(5), "this agent is not PID 1");
+}
+
+#[test]
+fn the_answer_brings_back_the_nonce() {
+    let mut host = Host::start();
+    let mut message = hello(1, 1, WINDOW);
+    put_number(&mut message, 5, 4711);
+    assert_eq!(host.greet(1, &message).1.get(&6), Some(&4711));
+    let (bytes, numbers) = host.greet(1, &message);
+    assert!(bytes.contains_key(&5), "not newer");
+    assert_eq!(numbers.get(&6), Some(&4711));
 }
 
 #[test]

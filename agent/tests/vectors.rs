@@ -1,10 +1,16 @@
 //! The bytes host and agent agreed on: proto/vectors.txt, which explains itself.
 
+#[path = "support/says.rs"]
+mod says;
+
 use kiln_agent::session::{Action, Session};
 use kiln_agent::wire::frame::{BrokenHeader, Header, Kind, HEADER_BYTES, SYNC};
+use kiln_agent::wire::kept::WhenFull;
 use kiln_agent::wire::parser::Parser;
 use kiln_agent::wire::reply::{Error, ErrorCode, Exited, FileInfo, FileType, Ready, Reply, Status};
-use kiln_agent::wire::request::{Control, Hello, Request, Terminal};
+use kiln_agent::wire::report::{Note, ProcessInfo, UsageInfo, WatchEvent, WatchKind};
+use kiln_agent::wire::request::{Control, Hello, Request};
+use says::{say_bytes, say_control, say_hello, say_request, Says};
 
 struct Vector {
     section: String,
@@ -48,128 +54,6 @@ fn vectors(section: &str) -> Vec<Vector> {
         file.split("\n\n").skip(1).map(parse).filter(|vector| vector.section == section).collect();
     assert!(!chosen.is_empty(), "{}", section);
     chosen
-}
-
-/// A message's fields in the words of the vectors: those that are not their default.
-#[derive(Default)]
-struct Says(Vec<String>);
-
-impl Says {
-    fn number(mut self, name: &str, value: u64) -> Says {
-        if value != 0 {
-            self.0.push(format!("{}={}", name, value));
-        }
-        self
-    }
-    fn flag(mut self, name: &str, value: bool) -> Says {
-        if value {
-            self.0.push(format!("{}=true", name));
-        }
-        self
-    }
-    fn text(self, name: &str, value: &str) -> Says {
-        if value.is_empty() {
-            return self;
-        }
-        self.texts(name, &[value])
-    }
-    fn texts(mut self, name: &str, values: &[&str]) -> Says {
-        self.0.extend(values.iter().map(|value| format!("{}={}", name, quote(value))));
-        self
-    }
-    fn bytes(mut self, name: &str, value: &[u8]) -> Says {
-        if !value.is_empty() {
-            self.0.push(format!("{}={}", name, say_bytes(value)));
-        }
-        self
-    }
-    fn message(mut self, name: &str, value: Option<Says>) -> Says {
-        self.0.extend(value.map(|value| format!("{}{{{}}}", name, value.0.join(" "))));
-        self
-    }
-    fn line(self) -> String {
-        if self.0.is_empty() {
-            return "nothing".into();
-        }
-        self.0.join(" ")
-    }
-}
-
-fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
-}
-
-fn say_bytes(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().all(|byte| (0x20..=0x7e).contains(byte)) => quote(text),
-        _ => bytes.iter().fold(String::from("0x"), |text, byte| format!("{}{:02x}", text, byte)),
-    }
-}
-
-fn say_hello(hello: &Hello<'_>) -> Says {
-    let identity = hello.identity.map(|identity| {
-        Says::default()
-            .bytes("entropy", identity.entropy)
-            .number("wall_clock_ns", identity.wall_clock_ns)
-            .text("hostname", identity.hostname)
-            .text("machine_id", identity.machine_id)
-    });
-    Says::default()
-        .number("version", hello.version.into())
-        .number("min_version", hello.min_version.into())
-        .number("window", hello.window.into())
-        .message("identity", identity)
-}
-
-fn say_terminal(size: Terminal) -> Says {
-    Says::default().number("rows", size.rows.into()).number("columns", size.columns.into())
-}
-
-fn say_request(request: &Request<'_>) -> Says {
-    let says = Says::default();
-    let (name, fields) = match request {
-        Request::Exec(exec) => (
-            "exec",
-            says.texts("argv", &exec.argv)
-                .texts("env", &exec.env)
-                .text("cwd", exec.cwd)
-                .text("user", exec.user)
-                .flag("stdin", exec.stdin)
-                .message("terminal", exec.terminal.map(say_terminal))
-                .number("timeout_ms", exec.timeout_ms),
-        ),
-        Request::ReadFile(read) => {
-            ("read_file", says.bytes("path", read.path).number("offset", read.offset).number("length", read.length))
-        }
-        Request::WriteFile(write) => (
-            "write_file",
-            says.bytes("path", write.path)
-                .number("mode", write.mode.into())
-                .flag("parents", write.parents)
-                .text("user", write.user),
-        ),
-        Request::Stat(stat) => ("stat", says.bytes("path", stat.path).flag("follow", stat.follow)),
-        Request::ListDirectory(path) => ("list_directory", says.bytes("path", path)),
-        Request::MakeDirectory(make) => (
-            "make_directory",
-            says.bytes("path", make.path)
-                .number("mode", make.mode.into())
-                .flag("parents", make.parents)
-                .text("user", make.user),
-        ),
-        Request::Remove(remove) => ("remove", says.bytes("path", remove.path).flag("recursive", remove.recursive)),
-        Request::Rename(rename) => ("rename", says.bytes("from", rename.from).bytes("to", rename.to)),
-        Request::Freeze => ("freeze", says),
-        Request::Ping => ("ping", says),
-    };
-    Says::default().message(name, Some(fields))
-}
-
-fn say_control(control: Control) -> Says {
-    match control {
-        Control::Signal(signal) => Says(vec![format!("signal={}", signal)]),
-        Control::Resize(size) => Says::default().message("resize", Some(say_terminal(size))),
-    }
 }
 
 /// What a message from the host says; None when it is refused.
@@ -231,8 +115,47 @@ fn symlink() -> FileInfo {
     }
 }
 
-fn ready(version: u32, error: Option<&Error>) -> Vec<u8> {
-    Ready { version, window: 262_144, agent_version: "0.1.0", uptime_ns: 123_456_789, error }.encode()
+fn process() -> ProcessInfo {
+    ProcessInfo {
+        id: "p-1".into(),
+        argv: vec!["sh".into(), "-c".into(), "".into()],
+        pid: 4711,
+        started_ns: 1_700_000_000_000_000_001,
+        terminal: false,
+        exited: None,
+        written: [5_000_000_000, 0],
+        stdin_bytes: 3,
+        stdin_open: true,
+        buffer_bytes: 1 << 20,
+        when_full: WhenFull::Wait,
+    }
+}
+
+fn ended_process() -> ProcessInfo {
+    ProcessInfo {
+        terminal: true,
+        exited: Some(Exited { status: Status::Code(0), timed_out: false }),
+        stdin_open: false,
+        when_full: WhenFull::DropOldest,
+        ..process()
+    }
+}
+
+const USAGE: UsageInfo = UsageInfo {
+    processes: 12,
+    memory_total: 512 << 20,
+    memory_available: 384 << 20,
+    load_milli: 1250,
+    disk_total: 5_000_000_000,
+    disk_used: 1_000_000_000,
+};
+
+fn watch_event(kind: WatchKind, path: &[u8], to: &[u8]) -> Vec<u8> {
+    WatchEvent { kind, path: path.to_vec(), to: to.to_vec() }.encode()
+}
+
+fn ready(version: u32, error: Option<&Error>, nonce: u32) -> Vec<u8> {
+    Ready { version, window: 262_144, agent_version: "0.1.0", uptime_ns: 123_456_789, error, nonce }.encode()
 }
 
 fn exited(status: Status, timed_out: bool) -> Vec<u8> {
@@ -244,8 +167,9 @@ fn the_agents_messages_are_written_as_they_should_be() {
     let failed = |code, errno, message: &str| Reply::Error(Error { code, errno, message: message.into() }).encode();
     let refusal = Error::new(ErrorCode::Handshake, "the generation is not newer");
     let written = [
-        ("ready", ready(1, None)),
-        ("ready-refused", ready(0, Some(&refusal))),
+        ("ready", ready(1, None, 0)),
+        ("ready-refused", ready(0, Some(&refusal), 0)),
+        ("ready-nonce", ready(1, None, u32::MAX)),
         ("exited-0", exited(Status::Code(0), false)),
         ("exited-255", exited(Status::Code(255), false)),
         ("killed-in-time", exited(Status::Signal(9), true)),
@@ -255,6 +179,16 @@ fn the_agents_messages_are_written_as_they_should_be() {
         ("done-written", Reply::Done(300).encode()),
         ("info", Reply::Info(file()).encode()),
         ("info-before-1970", Reply::Info(symlink()).encode()),
+        ("process", Reply::Process(process()).encode()),
+        ("usage-info", Reply::Usage(USAGE).encode()),
+        ("note-started", Note::Process(process()).encode()),
+        ("note-skipped", Note::Skipped { channel: 2, offset: 5_000_000_000 }.encode()),
+        ("note-connected", Note::Connected { ipv6: false }.encode()),
+        ("note-connected-ipv6", Note::Connected { ipv6: true }.encode()),
+        ("process-running", process().encode()),
+        ("process-ended", ended_process().encode()),
+        ("watch-ready", watch_event(WatchKind::Ready, b"", b"")),
+        ("watch-renamed", watch_event(WatchKind::Renamed, b"/a", b"/b")),
         ("entry", file().encode()),
         ("entry-symlink", symlink().encode()),
     ];
@@ -335,7 +269,7 @@ fn a_handshake_and_an_exec_go_as_written_down() {
         for bytes in frames(&line.bytes) {
             let frame = kiln_agent::wire::frame::Frame { header: header(&bytes).expect("one"), payload: &bytes[16..] };
             match session.accept(frame) {
-                Action::Start { generation, window, identity } => {
+                Action::Start { generation, window, identity, .. } => {
                     assert_eq!(identity.expect("an identity").hostname, "sandbox-1");
                     session.begin(generation, window);
                     heard.push(format!("begin {} {}", generation, window));
@@ -354,7 +288,7 @@ fn a_handshake_and_an_exec_go_as_written_down() {
         [&header.bytes(), payload].concat()
     };
     let expected = [
-        [&SYNC[..], &frame(Kind::Ready, 0, 0, &ready(1, None))].concat(),
+        [&SYNC[..], &frame(Kind::Ready, 0, 0, &ready(1, None, 0))].concat(),
         frame(Kind::Data, 1, 1, b"hi\n"),
         frame(Kind::Data, 0x81, 1, b""),
         frame(Kind::Data, 0x82, 1, b""),

@@ -1,39 +1,27 @@
 //! Carrying out what the session decided.
 
-use super::{Agent, Running, Stream, STREAM};
+use super::{Agent, Running};
 use crate::error::failed;
-use crate::exec;
-use crate::files;
 use crate::link::LinkKind;
 use crate::session::{Action, VERSION, WINDOW_BYTES};
-use crate::stream::Work;
 use crate::sys::process;
 use crate::wire::frame::Kind;
 use crate::wire::reply::{Error, ErrorCode, Ready, Reply};
-use crate::wire::request::{Identity, Request};
-
-/// What a request came to at once.
-enum Started {
-    Running(Running),
-    Over(Reply),
-}
+use crate::wire::request::Identity;
 
 impl Agent {
     /// `token` is the link the frame came by.
     pub(super) fn carry_out(&mut self, action: Action<'_>, token: u64) {
         match action {
             Action::Nothing => {}
-            Action::Start { generation, window, identity } => match self.apply(identity.as_ref()) {
-                Ok(()) => self.begin(generation, window, token),
-                Err(error) => self.refuse_hello(&error, token),
+            Action::Start { generation, window, identity, nonce } => match self.apply(identity.as_ref()) {
+                Ok(()) => self.begin(generation, window, nonce, token),
+                Err(error) => self.refuse_hello(&error, nonce, token),
             },
-            Action::RefuseHello(error) => self.refuse_hello(&error, token),
+            Action::RefuseHello { nonce, error } => self.refuse_hello(&error, nonce, token),
             Action::Open { stream, request } => self.open(stream, &request),
             Action::Refuse { stream, error } => self.close(stream, &Reply::Error(error)),
-            Action::Abort { stream, error } => {
-                self.streams.retain(|open| open.id != stream);
-                self.close(stream, &Reply::Error(error));
-            }
+            Action::Abort { stream, error } => self.abort(stream, error),
             Action::Input { stream, bytes, end } => {
                 if let Some(index) = self.position(stream) {
                     let progress = self.with_port(index, |work, port| work.input(bytes, end, port));
@@ -41,14 +29,21 @@ impl Agent {
                 }
             }
             Action::Credited { .. } => {} // The stream is run in this turn anyway.
-            Action::Signal { stream, signal } => {
-                if let Some(exec) = self.exec(stream) {
-                    exec.signal(signal as i32);
-                }
-            }
-            Action::Resize { stream, size } => {
-                if let Some(exec) = self.exec(stream) {
-                    exec.resize(size);
+            Action::Signal { stream, signal } => match self.running(stream) {
+                Some(Running::Exec(exec)) => exec.signal(signal as i32),
+                Some(Running::Reader(reader)) => reader.signal(signal as i32),
+                Some(Running::Other(_)) | None => {}
+            },
+            Action::Resize { stream, size } => match self.running(stream) {
+                Some(Running::Exec(exec)) => exec.resize(size),
+                Some(Running::Reader(reader)) => reader.resize(size),
+                Some(Running::Other(_)) | None => {}
+            },
+            Action::Acknowledge { stream, acknowledge } => {
+                if let Some(Running::Reader(reader)) = self.running(stream) {
+                    if let Err(error) = reader.acknowledge(acknowledge) {
+                        self.abort(stream, error);
+                    }
                 }
             }
             Action::Cancel { stream } => {
@@ -64,11 +59,14 @@ impl Agent {
         self.streams.iter().position(|open| open.id == stream)
     }
 
-    fn exec(&self, stream: u32) -> Option<&exec::Exec> {
-        match &self.streams.get(self.position(stream)?)?.work {
-            Running::Exec(exec) => Some(exec),
-            Running::Other(_) => None,
-        }
+    fn running(&self, stream: u32) -> Option<&Running> {
+        Some(&self.streams.get(self.position(stream)?)?.work)
+    }
+
+    /// Ends a stream whose host broke the rules.
+    fn abort(&mut self, stream: u32, error: Error) {
+        self.streams.retain(|open| open.id != stream);
+        self.close(stream, &Reply::Error(error));
     }
 
     fn apply(&self, identity: Option<&Identity<'_>>) -> Result<(), Error> {
@@ -81,8 +79,8 @@ impl Agent {
         }
     }
 
-    /// A new generation, on this link: all before it is over.
-    fn begin(&mut self, generation: u32, window: u32, token: u64) {
+    /// A new generation, on this link: all before it is over, but for processes that are kept.
+    fn begin(&mut self, generation: u32, window: u32, nonce: u32, token: u64) {
         self.streams.clear();
         self.session.begin(generation, window);
         let before = self.active.replace(token).filter(|&before| before != token);
@@ -98,6 +96,7 @@ impl Agent {
             agent_version: env!("CARGO_PKG_VERSION"),
             uptime_ns: process::uptime_ns(),
             error: None,
+            nonce,
         };
         if let Some(link) = self.link(token) {
             link.outbox.clear();
@@ -106,7 +105,7 @@ impl Agent {
         }
     }
 
-    fn refuse_hello(&mut self, error: &Error, token: u64) {
+    fn refuse_hello(&mut self, error: &Error, nonce: u32, token: u64) {
         let generation = self.session.generation();
         let ready = Ready {
             version: 0,
@@ -114,60 +113,11 @@ impl Agent {
             agent_version: env!("CARGO_PKG_VERSION"),
             uptime_ns: process::uptime_ns(),
             error: Some(error),
+            nonce,
         };
         if let Some(link) = self.link(token) {
             link.outbox.sync();
             link.outbox.frame(Kind::Ready, 0, 0, generation, &ready.encode());
         }
-    }
-
-    fn open(&mut self, stream: u32, request: &Request<'_>) {
-        let started = match request {
-            Request::Freeze => {
-                self.close(stream, &Reply::Done(0));
-                self.session.freeze();
-                return;
-            }
-            request => self.start(stream, request),
-        };
-        match started {
-            Ok(Started::Running(work)) => self.streams.push(Stream { id: stream, work, more: false }),
-            Ok(Started::Over(reply)) => self.close(stream, &reply),
-            Err(error) => self.close(stream, &Reply::Error(error)),
-        }
-    }
-
-    fn start(&mut self, stream: u32, request: &Request<'_>) -> Result<Started, Error> {
-        let token = |channel: u8| STREAM | u64::from(stream) << 8 | u64::from(channel);
-        let starter = &mut self.starter;
-        if let Request::Exec(request) = request {
-            let exec = exec::start(starter, request, &self.epoll, token)?;
-            return Ok(Started::Running(Running::Exec(Box::new(exec))));
-        }
-        let owner = match request {
-            Request::WriteFile(request) => Some(starter.find_user(request.user)?),
-            Request::MakeDirectory(request) => Some(starter.find_user(request.user)?),
-            _ => None,
-        };
-        let workdir = &starter.config.workdir;
-        let unique = u64::from(self.session.generation()) << 32 | u64::from(stream);
-        let work: Box<dyn Work> = match (request, &owner) {
-            (Request::ReadFile(request), _) => Box::new(files::Read::open(request, workdir, &self.epoll, token(1))?),
-            (Request::WriteFile(request), Some(owner)) => {
-                Box::new(files::Write::open(request, workdir, owner, unique)?)
-            }
-            (Request::ListDirectory(path), _) => Box::new(files::List::open(path, workdir)?),
-            (Request::Remove(request), _) => match files::remove(request, workdir)? {
-                Some(removal) => Box::new(removal),
-                None => return Ok(Started::Over(Reply::Done(0))),
-            },
-            (Request::Stat(request), _) => return files::stat(request, workdir).map(Started::Over),
-            (Request::MakeDirectory(request), Some(owner)) => {
-                return files::make_directory(request, workdir, owner).map(Started::Over);
-            }
-            (Request::Rename(request), _) => return files::rename(request, workdir).map(Started::Over),
-            _ => return Ok(Started::Over(Reply::Done(0))), // Ping.
-        };
-        Ok(Started::Running(Running::Other(work)))
     }
 }

@@ -2,14 +2,16 @@
 
 mod actions;
 mod links;
+mod requests;
 
 use crate::config::Config;
 use crate::exec::{Exec, Starter};
 use crate::identity::Machine;
+use crate::kept::{self, Reader, Registry};
 use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::session::Session;
-use crate::stream::{Port, Progress, Work};
+use crate::stream::{self, Port, Progress, Work};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::spawn::Spawner;
 use crate::sys::{process, Errno};
@@ -21,7 +23,6 @@ use std::os::unix::io::OwnedFd;
 const SIGNALS: u64 = 0;
 const LISTENER: u64 = 1;
 const LINK: u64 = 1 << 56;
-const STREAM: u64 = 2 << 56;
 const KIND_MASK: u64 = 0xff << 56;
 /// How often the virtio-serial port is looked for while it is not there, in milliseconds.
 const SEARCH_MS: u64 = 5;
@@ -49,6 +50,8 @@ struct Stream {
 
 enum Running {
     Exec(Box<Exec>),
+    /// Of a kept process.
+    Reader(Box<Reader>),
     Other(Box<dyn Work>),
 }
 
@@ -56,6 +59,7 @@ impl Running {
     fn work(&mut self) -> &mut dyn Work {
         match self {
             Running::Exec(exec) => exec.as_mut(),
+            Running::Reader(reader) => reader.as_mut(),
             Running::Other(work) => work.as_mut(),
         }
     }
@@ -63,6 +67,7 @@ impl Running {
     fn deadline(&self) -> Option<u64> {
         match self {
             Running::Exec(exec) => exec.deadline(),
+            Running::Reader(reader) => reader.deadline(),
             Running::Other(work) => work.deadline(),
         }
     }
@@ -80,6 +85,8 @@ pub struct Agent {
     nowhere: Outbox,
     session: Session,
     streams: Vec<Stream>,
+    /// Processes that outlive them.
+    kept: Registry,
     starter: Starter,
     /// None when the machine's identity is not ours to set.
     machine: Option<Machine>,
@@ -112,6 +119,7 @@ impl Agent {
             nowhere: Outbox::closed(),
             session: Session::new(),
             streams: Vec::new(),
+            kept: Registry::default(),
             starter: Starter { config, users: Users::new("/etc"), spawner: Spawner::new(), null: OwnedFd::from(null) },
             machine,
             search_until: None,
@@ -140,12 +148,13 @@ impl Agent {
                         link.readable |= event.readable;
                     }
                 }
-                STREAM => {
+                stream::TOKEN => {
                     let (id, channel) = ((event.token >> 8) as u32, event.token as u8);
                     if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) {
                         stream.work.work().event(channel, event);
                     }
                 }
+                kept::TOKEN => self.kept.event((event.token >> 8) as u32, event.token as u8, event),
                 _ if event.token == SIGNALS => {
                     if let Some(signal) = self.take_signals() {
                         return Ok(Some(Stop::Signal(signal)));
@@ -160,8 +169,11 @@ impl Agent {
             }
         }
         self.receive();
-        if !self.session.is_frozen() {
-            self.run_streams();
+        let idle = self.streams.is_empty() && self.kept.is_empty();
+        if !self.session.is_frozen() && !idle {
+            let now = process::now_ms();
+            self.kept.run(now);
+            self.run_streams(now);
         }
         self.flush();
         Ok((self.links.is_empty() && !self.stays).then_some(Stop::Alone))
@@ -174,6 +186,10 @@ impl Agent {
         }
         let mut deadline = self.search_until.map(|_| process::now_ms() + SEARCH_MS);
         if !self.session.is_frozen() {
+            if self.kept.has_more() {
+                return 0;
+            }
+            deadline = [deadline, self.kept.deadline()].into_iter().flatten().min();
             let room = self.room() > 0;
             for stream in &self.streams {
                 if room && stream.more {
@@ -203,10 +219,11 @@ impl Agent {
             let now = *now.get_or_insert_with(process::now_ms);
             let exec = self.streams.iter_mut().find_map(|stream| match &mut stream.work {
                 Running::Exec(exec) if exec.pid() == pid && !exec.is_ended() => Some(exec),
-                _ => None, // An orphan that became ours.
+                _ => None,
             });
-            if let Some(exec) = exec {
-                exec.ended(ended, now);
+            match exec {
+                Some(exec) => exec.ended(ended, now),
+                None => self.kept.reaped(pid, ended, now),
             }
         }
         stop
@@ -217,11 +234,7 @@ impl Agent {
         self.links.iter().find(|link| Some(link.token) == self.active).map_or(0, |link| link.outbox.room())
     }
 
-    fn run_streams(&mut self) {
-        if self.streams.is_empty() {
-            return;
-        }
-        let now = process::now_ms();
+    fn run_streams(&mut self, now: u64) {
         let mut index = 0;
         while index < self.streams.len() {
             let progress = self.with_port(index, |work, port| work.run(port, now));
@@ -240,7 +253,7 @@ impl Agent {
         let link = self.links.iter_mut().find(|link| Some(link.token) == active);
         let outbox = link.map_or(&mut self.nowhere, |link| &mut link.outbox);
         let stream = &mut self.streams[index];
-        act(stream.work.work(), &mut Port { stream: stream.id, outbox, session: &mut self.session })
+        act(stream.work.work(), &mut Port { stream: stream.id, outbox, session: &mut self.session, epoll: &self.epoll })
     }
 
     /// Notes how stream `index` goes on. Returns whether it does.

@@ -1,13 +1,11 @@
 //! From an Exec request to a running program.
 
 use super::environment::Environment;
-use super::input::{End, Input};
-use super::output::Output;
-use super::{window, Exec};
+use super::program::{window, Program};
+use crate::channel::{End, Sink};
 use crate::config::Config;
 use crate::error::{about, failed, invalid};
 use crate::sys::epoll::{Epoll, Interest};
-use crate::sys::process;
 use crate::sys::spawn::{Command, Ids, Spawner, Step, Strings};
 use crate::sys::{c_string, fd, terminal, Errno};
 use crate::users::{User, UserError, Users};
@@ -28,11 +26,20 @@ pub struct Starter {
 /// The group Debian gives terminals.
 const TTY_GROUP: u32 = 5;
 
+/// A program that runs, and our ends of its standard streams, which are watched for events.
+pub struct Launched {
+    pub program: Program,
+    /// Closed when it was given none.
+    pub input: Sink,
+    /// With the channel each is for. A terminal is one.
+    pub outputs: Vec<(u8, Rc<OwnedFd>)>,
+}
+
 /// The program's ends of its standard streams, and ours.
 struct Streams {
     program: [Rc<OwnedFd>; 3],
-    input: Input,
-    outputs: Vec<Output>,
+    input: Sink,
+    outputs: Vec<(u8, Rc<OwnedFd>)>,
     terminal: Option<Rc<OwnedFd>>,
 }
 
@@ -49,13 +56,13 @@ impl Starter {
     }
 }
 
-/// Starts the program. `token` gives the event token for a channel of the stream.
-pub fn start(
+/// Starts the program. `token` gives the event token for a channel.
+pub fn launch(
     starter: &mut Starter,
     exec: &request::Exec<'_>,
     epoll: &Epoll,
     token: impl Fn(u8) -> u64,
-) -> Result<Exec, Error> {
+) -> Result<Launched, Error> {
     let program = match exec.argv.first() {
         Some(program) if !program.is_empty() => *program,
         _ => return Err(invalid("argv names no program", b"")),
@@ -93,18 +100,8 @@ pub fn start(
             Step::Directory => failed("cannot enter the working directory", cwd, errno),
             Step::Program => failed("cannot run the program", program.as_bytes(), errno),
         })?;
-    let timeout_at = (exec.timeout_ms > 0).then(|| process::now_ms().saturating_add(exec.timeout_ms));
-    Ok(Exec {
-        pid,
-        input: streams.input,
-        outputs: streams.outputs,
-        terminal: streams.terminal,
-        timeout_at,
-        timed_out: false,
-        cancelled: false,
-        ended: None,
-        linger_until: 0,
-    })
+    let program = Program::new(pid, streams.terminal, exec.timeout_ms);
+    Ok(Launched { program, input: streams.input, outputs: streams.outputs })
 }
 
 /// None for root as the agent itself is: three system calls less.
@@ -134,28 +131,27 @@ fn open_streams(
         }
         let (host, program) = (Rc::new(host), Rc::new(program));
         epoll.add(&host, token(1), Interest::Both)?;
-        let input =
-            if exec.stdin { Input::new(Rc::clone(&host), End::Type, epoll, token(1))? } else { Input::default() };
         return Ok(Streams {
             program: [Rc::clone(&program), Rc::clone(&program), program],
-            input,
-            outputs: vec![Output::new(1, Rc::clone(&host))],
+            input: if exec.stdin { Sink::new(Rc::clone(&host), End::Type) } else { Sink::default() },
+            outputs: vec![(1, Rc::clone(&host))],
             terminal: Some(host),
         });
     }
     let (stdin, input) = if exec.stdin {
         let (theirs, ours) = fd::pipe()?;
         fd::set_nonblocking(&ours)?;
-        (theirs, Input::new(Rc::new(ours), End::Close, epoll, token(0))?)
+        epoll.add(&ours, token(0), Interest::Write)?;
+        (theirs, Sink::new(Rc::new(ours), End::Close))
     } else {
-        (null.try_clone()?, Input::default())
+        (null.try_clone()?, Sink::default())
     };
     let mut outputs = Vec::with_capacity(2);
     let mut output = |channel: u8| -> Result<Rc<OwnedFd>, Errno> {
         let (ours, theirs) = fd::pipe()?;
         fd::set_nonblocking(&ours)?;
         epoll.add(&ours, token(channel), Interest::Read)?;
-        outputs.push(Output::new(channel, Rc::new(ours)));
+        outputs.push((channel, Rc::new(ours)));
         Ok(Rc::new(theirs))
     };
     let program = [Rc::new(stdin), output(1)?, output(2)?];

@@ -1,11 +1,13 @@
 //! What the host does to files.
 
+mod entries;
 mod list;
 mod read;
 mod remove;
 mod simple;
 mod write;
 
+pub use entries::Entries;
 pub use list::List;
 pub use read::Read;
 pub use remove::{remove, Removal};

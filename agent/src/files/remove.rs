@@ -1,7 +1,8 @@
 //! Removing a file, or a directory with all it holds.
 
-use super::path;
+use super::entries::Entry;
 use super::simple::need_name;
+use super::{path, Entries};
 use crate::error::failed;
 use crate::stream::{Port, Progress, Work};
 use crate::sys::{c_string, files, Errno};
@@ -21,12 +22,9 @@ const MAX_ROUNDS: u32 = 3;
 /// A directory on its way to be empty. Entered by its descriptor, never by its path, and never through a symbolic
 /// link: whoever swaps names meanwhile gains nothing.
 struct Level {
-    directory: OwnedFd,
+    entries: Entries,
     /// Its name in the level above.
     name: CString,
-    buffer: Vec<u8>,
-    next: usize,
-    filled: usize,
     rounds: u32,
 }
 
@@ -64,35 +62,8 @@ pub fn remove(request: &Remove<'_>, workdir: &[u8]) -> Result<Option<Removal>, E
 
 fn enter(directory: &OwnedFd, name: &CStr) -> Result<Level, Errno> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    Ok(Level {
-        directory: files::open(Some(directory), name, flags, 0)?,
-        name: name.to_owned(),
-        buffer: vec![0; BUFFER_BYTES],
-        next: 0,
-        filled: 0,
-        rounds: 0,
-    })
-}
-
-impl Level {
-    /// The next entry's name; None when there is no more.
-    fn next_name(&mut self) -> Result<Option<CString>, Errno> {
-        loop {
-            if self.next >= self.filled {
-                self.next = 0;
-                self.filled = files::read_directory(&self.directory, &mut self.buffer)?;
-                if self.filled == 0 {
-                    return Ok(None);
-                }
-            }
-            let (name, length) = files::entry(&self.buffer[self.next..self.filled]).ok_or(Errno(libc::EIO))?;
-            let name = name.to_owned();
-            self.next += length;
-            if !matches!(name.as_bytes(), b"." | b"..") {
-                return Ok(Some(name));
-            }
-        }
-    }
+    let entries = Entries::of(files::open(Some(directory), name, flags, 0)?, BUFFER_BYTES);
+    Ok(Level { entries, name: name.to_owned(), rounds: 0 })
 }
 
 impl Removal {
@@ -103,15 +74,15 @@ impl Removal {
             Some(level) => level,
             None => return Ok(true),
         };
-        match level.next_name()? {
-            Some(name) => match files::unlink(Some(&level.directory), &name, false) {
+        match level.entries.next_entry()? {
+            Some(Entry { directory, name, .. }) => match files::unlink(Some(directory), name, false) {
                 Ok(()) | Err(Errno(libc::ENOENT)) => {}
-                Err(Errno(libc::EISDIR | libc::EPERM)) if is_directory(&level.directory, &name) => {
+                Err(Errno(libc::EISDIR | libc::EPERM)) if is_directory(directory, name) => {
                     if depth >= MAX_DEPTH {
                         return Err(Errno(libc::ELOOP));
                     }
-                    let inner = enter(&level.directory, &name)?;
-                    if files::status(Some(&inner.directory), Default::default(), true)?.device != self.device {
+                    let inner = enter(directory, name)?;
+                    if files::status(Some(inner.entries.directory()), Default::default(), true)?.device != self.device {
                         return Err(Errno(libc::EXDEV));
                     }
                     self.levels.push(inner);
@@ -120,7 +91,7 @@ impl Removal {
             },
             None => {
                 let name = level.name.clone();
-                let above = if depth >= 2 { &self.levels[depth - 2].directory } else { &self.parent };
+                let above = if depth >= 2 { self.levels[depth - 2].entries.directory() } else { &self.parent };
                 match files::unlink(Some(above), &name, true) {
                     Ok(()) | Err(Errno(libc::ENOENT)) => {
                         self.levels.pop();
@@ -140,9 +111,7 @@ impl Removal {
             if level.rounds >= MAX_ROUNDS {
                 return Err(Errno(libc::ENOTEMPTY));
             }
-            files::seek(&level.directory, 0)?;
-            level.filled = 0;
-            level.next = 0;
+            level.entries.rewind()?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::random::Random;
 use kiln_agent::session::{Action, Session, MAX_STREAMS, WINDOW_BYTES};
 use kiln_agent::wire::frame::{Frame, Header, Kind, HEADER_BYTES, MAX_PAYLOAD_BYTES, SYNC};
 use kiln_agent::wire::parser::Parser;
-use kiln_agent::wire::request::Request;
+use kiln_agent::wire::request::{Identity, Request};
 
 /// What one frame can hold of a repeated field: a key and a length of 0 take two bytes.
 const MAX_STRINGS: usize = MAX_PAYLOAD_BYTES / 2;
@@ -159,9 +159,10 @@ impl Books<'_> {
     fn settle(mut self, frame: Frame<'_>, random: &mut Random, brief: usize) -> Result<Outcome, String> {
         match self.session.accept(frame) {
             Action::Nothing => return Ok(Outcome::Ignored),
-            Action::RefuseHello(_) => return Ok(Outcome::Refused),
-            Action::Start { generation, window, identity } => {
-                if !(1..=16 << 20).contains(&window) || identity.map_or(false, |i| i.entropy.len() > 512) {
+            Action::RefuseHello { .. } => return Ok(Outcome::Refused),
+            Action::Start { generation, window, identity, .. } => {
+                let fits = |i: Identity<'_>| i.entropy.len() <= 512 && matches!(i.max_processes, 0 | 16..=1_000_000);
+                if !(1..=16 << 20).contains(&window) || !identity.map_or(true, fits) {
                     return Err(format!("HELLO with window {} and {:?}", window, identity));
                 }
                 self.session.begin(generation, window);
@@ -193,7 +194,7 @@ impl Books<'_> {
                     return Err(format!("signal {}", signal));
                 }
             }
-            Action::Resize { stream, .. } => drop(self.account(stream)?),
+            Action::Resize { stream, .. } | Action::Acknowledge { stream, .. } => drop(self.account(stream)?),
             Action::Cancel { stream } => {
                 self.account(stream)?;
                 self.close(stream);

@@ -88,6 +88,9 @@ impl<'r> Transcript<'r> {
         put_number(&mut out, 2, self.random.next() >> 1);
         put_bytes(&mut out, 3, b"sandbox-1");
         put_bytes(&mut out, 4, b"0123456789abcdef0123456789abcdef");
+        if self.random.once_in(2) {
+            put_number(&mut out, 5, 16 + self.random.below(1_000_000) as u64);
+        }
         out
     }
 
@@ -101,7 +104,7 @@ impl<'r> Transcript<'r> {
 
     fn open(&mut self) {
         self.streams += 1;
-        let payload = match self.random.below(9) {
+        let payload = match self.random.below(14) {
             0 | 1 => self.exec(),
             2 => self.file_request(2, &[1], &[2, 3], None),
             3 => self.file_request(3, &[1], &[2, 3], Some(4)),
@@ -110,6 +113,15 @@ impl<'r> Transcript<'r> {
             6 => self.file_request(6, &[1], &[2, 3], Some(4)),
             7 if self.random.once_in(2) => self.file_request(7, &[1], &[2], None),
             7 => self.file_request(8, &[1, 2], &[], None),
+            8 => self.process_request(11, &[2, 3, 4, 5]),
+            9 => self.process_request(13, &[2]),
+            10 => self.process_request(14, &[2]),
+            11 if self.random.once_in(2) => self.process_request(16, &[]),
+            11 => self.resize_process(),
+            12 if self.random.once_in(2) => self.file_request(17, &[], &[1], None),
+            12 => self.file_request(18, &[1], &[2], None),
+            13 if self.random.once_in(2) => request(12, &[]),
+            13 => request(19, &[]),
             _ => request(10, &[]),
         };
         self.frame(Kind::Open, 0, self.streams, payload);
@@ -133,7 +145,36 @@ impl<'r> Transcript<'r> {
             put_message(&mut out, 6, &size);
         }
         put_number(&mut out, 7, self.random.magnitude());
+        if self.random.once_in(2) {
+            let mut keep = Vec::new();
+            put_bytes(&mut keep, 1, self.process());
+            put_number(&mut keep, 2, self.random.magnitude());
+            put_number(&mut keep, 3, self.random.below(4) as u64);
+            put_message(&mut out, 8, &keep);
+        }
         request(1, &out)
+    }
+
+    fn process(&mut self) -> &'static [u8] {
+        [&b"p-1"[..], b"", b"0123456789012345678901234567890123456789012345678901234567890123", b"\xff"]
+            [self.random.below(4)]
+    }
+
+    fn process_request(&mut self, kind: u8, numbers: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, 1, self.process());
+        for &field in numbers {
+            put_number(&mut out, field, self.random.magnitude());
+        }
+        request(kind, &out)
+    }
+
+    fn resize_process(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, 1, self.process());
+        let size = self.size();
+        put_message(&mut out, 2, &size);
+        request(15, &out)
     }
 
     fn size(&mut self) -> Vec<u8> {
@@ -177,11 +218,13 @@ impl<'r> Transcript<'r> {
 
     fn control(&mut self) {
         let mut payload = Vec::new();
-        if self.random.once_in(2) {
-            put_number(&mut payload, 1, 1 + self.random.below(66) as u64);
-        } else {
-            let size = self.size();
-            put_message(&mut payload, 2, &size);
+        match self.random.below(3) {
+            0 => put_number(&mut payload, 1, 1 + self.random.below(66) as u64),
+            // A size and two offsets look the same.
+            kind => {
+                let numbers = self.size();
+                put_message(&mut payload, 1 + kind as u8, &numbers);
+            }
         }
         let stream = self.stream();
         self.frame(Kind::Control, 0, stream, payload);
@@ -194,6 +237,7 @@ pub fn hello(window: u64, identity: Option<&[u8]>) -> Vec<u8> {
     put_number(&mut out, 1, 1);
     put_number(&mut out, 2, 1);
     put_number(&mut out, 3, window);
+    put_number(&mut out, 5, window);
     if let Some(identity) = identity {
         put_message(&mut out, 4, identity);
     }

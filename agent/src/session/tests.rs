@@ -33,6 +33,17 @@ fn identity(entropy: usize, hostname: &str, machine_id: &str) -> Vec<u8> {
     out
 }
 
+/// With a limit of processes.
+fn limited(machine_id: &str, most: u64) -> Vec<u8> {
+    let (mut out, mut message) = (hello(1, 1, 1), Vec::new());
+    put_bytes(&mut message, 1, &[1; 32]);
+    put_bytes(&mut message, 3, b"a");
+    put_bytes(&mut message, 4, machine_id.as_bytes());
+    put_number(&mut message, 5, most);
+    put_message(&mut out, 4, &message);
+    out
+}
+
 fn started() -> Session {
     let mut session = Session::new();
     session.begin(5, WINDOW);
@@ -50,7 +61,7 @@ fn open(session: &mut Session, stream: u32) {
 
 fn code(action: &Action<'_>) -> (&'static str, Option<ErrorCode>) {
     match action {
-        Action::RefuseHello(error) => ("refuse hello", Some(error.code)),
+        Action::RefuseHello { error, .. } => ("refuse hello", Some(error.code)),
         Action::Refuse { error, .. } => ("refuse", Some(error.code)),
         Action::Abort { error, .. } => ("abort", Some(error.code)),
         Action::Nothing => ("nothing", None),
@@ -65,7 +76,7 @@ fn a_newer_generation_begins_and_an_older_or_equal_one_is_refused() {
         assert_eq!(code(&action), ("refuse hello", Some(ErrorCode::Handshake)), "0 is where it begins");
     });
     greet(&mut session, 7, &hello(1, 1, 9), |action| {
-        assert_eq!(action, Action::Start { generation: 7, window: 9, identity: None });
+        assert_eq!(action, Action::Start { generation: 7, window: 9, identity: None, nonce: 0 });
     });
     session.begin(7, 9);
     for stale in [0, 6, 7] {
@@ -116,6 +127,20 @@ fn hello_has_limits() {
     for id in ["", "0123456789abcdef0123456789abcde", "0123456789abcdef0123456789abcdef0", &id.to_uppercase()] {
         assert_eq!(refused(&identity(32, "a", id)), Some(ErrorCode::Invalid), "{:?}", id);
     }
+    for (most, expected) in [(0, None), (15, Some(ErrorCode::Invalid)), (16, None), (1_000_000, None)] {
+        assert_eq!(refused(&limited(id, most)), expected, "{} processes", most);
+    }
+    assert_eq!(refused(&limited(id, 1_000_001)), Some(ErrorCode::Invalid));
+}
+
+#[test]
+fn the_nonce_comes_back_whatever_becomes_of_hello() {
+    let mut session = started();
+    let mut payload = hello(1, 1, 1);
+    put_number(&mut payload, 5, u64::from(u32::MAX));
+    greet(&mut session, 6, &payload, |action| assert!(matches!(action, Action::Start { nonce: u32::MAX, .. })));
+    greet(&mut session, 5, &payload, |action| assert!(matches!(action, Action::RefuseHello { nonce: u32::MAX, .. })));
+    greet(&mut session, 6, b"\x08", |action| assert!(matches!(action, Action::RefuseHello { nonce: 0, .. })));
 }
 
 #[test]
@@ -205,6 +230,10 @@ fn control_is_checked() {
     assert!(sent(&[0x08, 65]).starts_with("Abort"));
     assert!(sent(&[0x08]).starts_with("Abort"));
     assert_eq!(sent(&[0x12, 4, 8, 2, 16, 3]), "Resize { stream: 1, size: Terminal { rows: 2, columns: 3 } }");
+    assert_eq!(
+        sent(&[0x1a, 4, 8, 2, 16, 3]),
+        "Acknowledge { stream: 1, acknowledge: Acknowledge { offsets: [2, 3] } }"
+    );
     assert_eq!(sent(&[0xe2, 6, 0]), "Nothing");
     assert_eq!(sent(&[]), "Nothing");
 }

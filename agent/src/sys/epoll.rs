@@ -22,6 +22,8 @@ pub struct Event {
     /// Reading does not block: there are bytes, the end, or an error.
     pub readable: bool,
     pub writable: bool,
+    /// The other side sends nothing more: what there is to read comes to an end, of which no other event tells.
+    pub ending: bool,
 }
 
 pub struct Epoll {
@@ -79,6 +81,7 @@ impl Epoll {
             token: event.u64,
             readable: bits & (libc::EPOLLIN | broken) != 0,
             writable: bits & (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) != 0,
+            ending: bits & broken != 0,
         }
     }
 }

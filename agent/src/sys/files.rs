@@ -106,7 +106,7 @@ pub fn seek(file: &OwnedFd, offset: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads some of a directory's entries into `buffer`, for `Entries`; 0 at the end.
+/// Reads some of a directory's entries into `buffer`, for `entry`; 0 at the end.
 pub fn read_directory(directory: &OwnedFd, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the pointer and length are those of a slice we hold exclusively.
     let returned =
@@ -114,13 +114,35 @@ pub fn read_directory(directory: &OwnedFd, buffer: &mut [u8]) -> Result<usize> {
     usize::try_from(returned).map_err(|_| Errno::last())
 }
 
-/// One entry of what `read_directory` gave: its name, and the bytes it takes. None when there is none.
-pub fn entry(bytes: &[u8]) -> Option<(&CStr, usize)> {
+/// One entry of what `read_directory` gave.
+pub struct Entry<'a> {
+    pub name: &'a CStr,
+    /// `DT_DIR` and the like.
+    pub kind: u8,
+    /// Bytes it takes.
+    pub length: usize,
+}
+
+/// The first entry of `bytes`. None when there is none.
+pub fn entry(bytes: &[u8]) -> Option<Entry<'_>> {
     // linux_dirent64: inode u64, offset i64, length u16, type u8, name.
     const LENGTH: usize = 16;
+    const KIND: usize = 18;
     const NAME: usize = 19;
     let length = usize::from(u16::from_ne_bytes([*bytes.get(LENGTH)?, *bytes.get(LENGTH + 1)?]));
     let name = bytes.get(NAME..length)?;
     let end = name.iter().position(|&byte| byte == 0)?;
-    Some((CStr::from_bytes_with_nul(&name[..=end]).ok()?, length))
+    Some(Entry { name: CStr::from_bytes_with_nul(&name[..=end]).ok()?, kind: *bytes.get(KIND)?, length })
+}
+
+/// Bytes of the file system a path is on: all, and those that are taken.
+pub fn space(path: &CStr) -> Result<(u64, u64)> {
+    let mut space = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: statvfs fills its argument when it succeeds, and it is read only then.
+    let space = unsafe {
+        check(libc::statvfs(path.as_ptr(), space.as_mut_ptr()))?;
+        space.assume_init()
+    };
+    let taken = space.f_blocks.saturating_sub(space.f_bfree);
+    Ok((space.f_blocks.saturating_mul(space.f_frsize), taken.saturating_mul(space.f_frsize)))
 }

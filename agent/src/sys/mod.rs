@@ -3,10 +3,13 @@
 pub mod epoll;
 pub mod fd;
 pub mod files;
+pub mod inotify;
 pub mod interface;
 pub mod machine;
+pub mod memory;
 pub mod process;
 pub mod spawn;
+pub mod tcp;
 pub mod terminal;
 pub mod vsock;
 

@@ -95,6 +95,11 @@ pub fn now_ms() -> u64 {
     clock(libc::CLOCK_MONOTONIC) / 1_000_000
 }
 
+/// Nanoseconds since 1970-01-01 UTC.
+pub fn wall_clock_ns() -> u64 {
+    clock(libc::CLOCK_REALTIME)
+}
+
 /// Nanoseconds since the kernel started.
 pub fn uptime_ns() -> u64 {
     clock(libc::CLOCK_BOOTTIME)

@@ -110,7 +110,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 /// Appends a number's field, unless it is 0: that is its default.
 pub fn put_number(out: &mut Vec<u8>, field: u8, value: u64) {
     if value != 0 {
-        out.push(field << 3);
+        put_varint(out, u64::from(field) << 3);
         put_varint(out, value);
     }
 }
@@ -124,7 +124,7 @@ pub fn put_bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
 
 /// Appends a field of bytes even when there are none: a message that is present.
 pub fn put_message(out: &mut Vec<u8>, field: u8, value: &[u8]) {
-    out.push(field << 3 | 2);
+    put_varint(out, u64::from(field) << 3 | 2);
     put_varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }

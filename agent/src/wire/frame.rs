@@ -30,6 +30,7 @@ pub enum Kind {
     Control = 6,
     Cancel = 7,
     Close = 8,
+    Note = 9,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +76,7 @@ impl Header {
             6 => Kind::Control,
             7 => Kind::Cancel,
             8 => Kind::Close,
+            9 => Kind::Note,
             _ => return Err(BrokenHeader::Kind),
         };
         let length = u32_at(bytes, 0);
@@ -134,12 +136,12 @@ mod tests {
         assert_eq!(spoilt(10, 0x4f), Err(BrokenHeader::Magic));
         assert_eq!(spoilt(11, 0), Err(BrokenHeader::Magic));
         assert_eq!(spoilt(8, 0), Err(BrokenHeader::Kind));
-        assert_eq!(spoilt(8, 9), Err(BrokenHeader::Kind));
+        assert_eq!(spoilt(8, 10), Err(BrokenHeader::Kind));
         assert_eq!(spoilt(3, 1), Err(BrokenHeader::Length));
         for flag in [0x04, 0x08, 0x10, 0x20, 0x40] {
             assert_eq!(spoilt(9, flag), Err(BrokenHeader::Flags));
         }
-        for kind in [1, 2, 3, 5, 6, 7, 8] {
+        for kind in [1, 2, 3, 5, 6, 7, 8, 9] {
             assert_eq!(spoilt(8, kind), Err(BrokenHeader::Flags), "only DATA has flags: {}", kind);
         }
     }

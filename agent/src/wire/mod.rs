@@ -4,6 +4,8 @@
 
 pub mod fields;
 pub mod frame;
+pub mod kept;
 pub mod parser;
 pub mod reply;
+pub mod report;
 pub mod request;

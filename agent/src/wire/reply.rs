@@ -1,6 +1,7 @@
 //! Messages to the host, as proto/kiln/agent/v1/agent.proto defines them.
 
 use super::fields::{put_bytes, put_message, put_number};
+use super::report::{ProcessInfo, UsageInfo};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -43,6 +44,8 @@ pub struct Ready<'a> {
     pub agent_version: &'a str,
     pub uptime_ns: u64,
     pub error: Option<&'a Error>,
+    /// That of the HELLO.
+    pub nonce: u32,
 }
 
 impl Ready<'_> {
@@ -55,6 +58,7 @@ impl Ready<'_> {
         if let Some(error) = self.error {
             put_message(&mut out, 5, &error.encode());
         }
+        put_number(&mut out, 6, u64::from(self.nonce));
         out
     }
 }
@@ -69,6 +73,20 @@ pub enum Status {
 pub struct Exited {
     pub status: Status,
     pub timed_out: bool,
+}
+
+impl Exited {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(8);
+        // A oneof is present even when it is 0.
+        match self.status {
+            Status::Code(0) => out.extend_from_slice(&[0x08, 0]),
+            Status::Code(code) => put_number(&mut out, 1, u64::from(code)),
+            Status::Signal(signal) => put_number(&mut out, 2, u64::from(signal)),
+        }
+        put_number(&mut out, 3, u64::from(self.timed_out));
+        out
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,6 +132,8 @@ pub enum Reply {
     Info(FileInfo),
     /// Bytes written.
     Done(u64),
+    Process(ProcessInfo),
+    Usage(UsageInfo),
 }
 
 impl Reply {
@@ -121,23 +141,15 @@ impl Reply {
         let mut out = Vec::with_capacity(32);
         match self {
             Reply::Error(error) => put_message(&mut out, 1, &error.encode()),
-            Reply::Exited(exited) => {
-                let mut message = Vec::with_capacity(8);
-                // A oneof is present even when it is 0.
-                match exited.status {
-                    Status::Code(0) => message.extend_from_slice(&[0x08, 0]),
-                    Status::Code(code) => put_number(&mut message, 1, u64::from(code)),
-                    Status::Signal(signal) => put_number(&mut message, 2, u64::from(signal)),
-                }
-                put_number(&mut message, 3, u64::from(exited.timed_out));
-                put_message(&mut out, 2, &message);
-            }
+            Reply::Exited(exited) => put_message(&mut out, 2, &exited.encode()),
             Reply::Info(info) => put_message(&mut out, 3, &info.encode()),
             Reply::Done(size) => {
                 let mut message = Vec::with_capacity(12);
                 put_number(&mut message, 1, *size);
                 put_message(&mut out, 4, &message);
             }
+            Reply::Process(info) => put_message(&mut out, 5, &info.encode()),
+            Reply::Usage(usage) => put_message(&mut out, 6, &usage.encode()),
         }
         out
     }

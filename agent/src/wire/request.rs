@@ -1,6 +1,7 @@
 //! Messages from the host, as proto/kiln/agent/v1/agent.proto defines them. Everything is borrowed from the frame.
 
 use super::fields::{Fields, Malformed, Value};
+use super::kept::{Acknowledge, Attach, Keep, OfProcess};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Hello<'a> {
@@ -8,6 +9,7 @@ pub struct Hello<'a> {
     pub min_version: u32,
     pub window: u32,
     pub identity: Option<Identity<'a>>,
+    pub nonce: u32,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -16,6 +18,7 @@ pub struct Identity<'a> {
     pub wall_clock_ns: u64,
     pub hostname: &'a str,
     pub machine_id: &'a str,
+    pub max_processes: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +33,19 @@ pub enum Request<'a> {
     Rename(Rename<'a>),
     Freeze,
     Ping,
+    Attach(Attach<'a>),
+    ListProcesses,
+    /// With the signal's number.
+    SignalProcess(OfProcess<'a, u32>),
+    /// With whether its input ends.
+    WriteStdin(OfProcess<'a, bool>),
+    ResizeProcess(OfProcess<'a, Terminal>),
+    /// With nothing.
+    ForgetProcess(OfProcess<'a, ()>),
+    /// To this port.
+    Connect(u32),
+    Watch(Watch<'a>),
+    Usage,
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -41,6 +57,7 @@ pub struct Exec<'a> {
     pub stdin: bool,
     pub terminal: Option<Terminal>,
     pub timeout_ms: u64,
+    pub keep: Option<Keep<'a>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -90,14 +107,24 @@ pub struct Rename<'a> {
     pub to: &'a [u8],
 }
 
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Watch<'a> {
+    pub path: &'a [u8],
+    pub recursive: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
     Signal(u32),
     Resize(Terminal),
+    Acknowledge(Acknowledge),
 }
 
 /// Feeds every field of `message` to `take`; unknown ones are for it to ignore.
-fn each<'a>(message: &'a [u8], mut take: impl FnMut(u32, Value<'a>) -> Result<(), Malformed>) -> Result<(), Malformed> {
+pub(super) fn each<'a>(
+    message: &'a [u8],
+    mut take: impl FnMut(u32, Value<'a>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next_field()? {
         take(number, value)?;
@@ -114,6 +141,7 @@ impl<'a> Hello<'a> {
                 2 => hello.min_version = value.u32()?,
                 3 => hello.window = value.u32()?,
                 4 => hello.identity = Some(Identity::parse(value.bytes()?)?),
+                5 => hello.nonce = value.u32()?,
                 _ => {}
             }
             Ok(())
@@ -131,6 +159,7 @@ impl<'a> Identity<'a> {
                 2 => identity.wall_clock_ns = value.u64()?,
                 3 => identity.hostname = value.str()?,
                 4 => identity.machine_id = value.str()?,
+                5 => identity.max_processes = value.u32()?,
                 _ => {}
             }
             Ok(())
@@ -153,8 +182,20 @@ impl<'a> Request<'a> {
                 6 => Some(Request::MakeDirectory(MakeDirectory::parse(value.bytes()?)?)),
                 7 => Some(Request::Remove(Remove::parse(value.bytes()?)?)),
                 8 => Some(Request::Rename(Rename::parse(value.bytes()?)?)),
-                9 => each(value.bytes()?, |_, _| Ok(())).map(|()| Some(Request::Freeze))?,
-                10 => each(value.bytes()?, |_, _| Ok(())).map(|()| Some(Request::Ping))?,
+                9 => Some(empty(value, Request::Freeze)?),
+                10 => Some(empty(value, Request::Ping)?),
+                11 => Some(Request::Attach(Attach::parse(value.bytes()?)?)),
+                12 => Some(empty(value, Request::ListProcesses)?),
+                13 => Some(Request::SignalProcess(OfProcess::parse(value.bytes()?, Value::u32)?)),
+                14 => Some(Request::WriteStdin(OfProcess::parse(value.bytes()?, Value::bool)?)),
+                15 => {
+                    let size = |value: Value<'a>| Terminal::parse(value.bytes()?);
+                    Some(Request::ResizeProcess(OfProcess::parse(value.bytes()?, size)?))
+                }
+                16 => Some(Request::ForgetProcess(OfProcess::parse(value.bytes()?, |_| Ok(()))?)),
+                17 => Some(Request::Connect(parse_connect(value.bytes()?)?)),
+                18 => Some(Request::Watch(Watch::parse(value.bytes()?)?)),
+                19 => Some(empty(value, Request::Usage)?),
                 _ => request.take(),
             };
             Ok(())
@@ -175,6 +216,7 @@ impl<'a> Exec<'a> {
                 5 => exec.stdin = value.bool()?,
                 6 => exec.terminal = Some(Terminal::parse(value.bytes()?)?),
                 7 => exec.timeout_ms = value.u64()?,
+                8 => exec.keep = Some(Keep::parse(value.bytes()?)?),
                 _ => {}
             }
             Ok(())
@@ -246,6 +288,11 @@ impl<'a> Stat<'a> {
     }
 }
 
+/// A message without fields, of a kind: later ones are for a later version.
+fn empty<'a>(value: Value<'a>, kind: Request<'a>) -> Result<Request<'a>, Malformed> {
+    each(value.bytes()?, |_, _| Ok(())).map(|()| kind)
+}
+
 fn parse_list_directory(message: &[u8]) -> Result<&[u8], Malformed> {
     let mut path: &[u8] = &[];
     each(message, |number, value| {
@@ -304,6 +351,32 @@ impl<'a> Rename<'a> {
     }
 }
 
+impl<'a> Watch<'a> {
+    fn parse(message: &'a [u8]) -> Result<Self, Malformed> {
+        let mut watch = Watch::default();
+        each(message, |number, value| {
+            match number {
+                1 => watch.path = value.bytes()?,
+                2 => watch.recursive = value.bool()?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(watch)
+    }
+}
+
+fn parse_connect(message: &[u8]) -> Result<u32, Malformed> {
+    let mut port = 0;
+    each(message, |number, value| {
+        if number == 1 {
+            port = value.u32()?;
+        }
+        Ok(())
+    })?;
+    Ok(port)
+}
+
 impl Control {
     /// None for a kind of control this version does not know.
     pub fn parse(message: &[u8]) -> Result<Option<Self>, Malformed> {
@@ -312,6 +385,7 @@ impl Control {
             control = match number {
                 1 => Some(Control::Signal(value.u32()?)),
                 2 => Some(Control::Resize(Terminal::parse(value.bytes()?)?)),
+                3 => Some(Control::Acknowledge(Acknowledge::parse(value.bytes()?)?)),
                 _ => control.take(),
             };
             Ok(())

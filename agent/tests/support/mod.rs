@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod kept;
+
 use kiln_agent::wire::fields::{put_bytes, put_message, put_number, Fields, Value};
 use kiln_agent::wire::frame::{Header, Kind, FLAG_END, SYNC};
 use kiln_agent::wire::parser::Parser;
@@ -37,7 +39,16 @@ pub struct Outcome {
     pub output: Vec<u8>,
     pub error: Vec<u8>,
     pub ended: Vec<u8>,
+    pub notes: Vec<Note>,
     pub reply: Reply,
+}
+
+/// What was told about a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Note {
+    Process(HashMap<u32, Vec<u8>>, HashMap<u32, u64>),
+    Skipped { channel: u64, offset: u64 },
+    Connected { ipv6: bool },
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -56,6 +67,8 @@ pub enum Reply {
     },
     Info(HashMap<u32, Vec<u8>>, HashMap<u32, u64>),
     Done(u64),
+    Process(HashMap<u32, Vec<u8>>, HashMap<u32, u64>),
+    Usage(HashMap<u32, u64>),
 }
 
 pub fn exited(code: u64) -> Reply {
@@ -91,8 +104,35 @@ fn parse_reply(payload: &[u8]) -> Reply {
         2 => Reply::Exited { code: number(1), signal: number(2), timed_out: number(3) == Some(1) },
         3 => Reply::Info(bytes, numbers),
         4 => Reply::Done(number(1).unwrap_or(0)),
+        5 => Reply::Process(bytes, numbers),
+        6 => Reply::Usage(numbers),
         other => panic!("reply of kind {}", other),
     }
+}
+
+pub fn parse_note(payload: &[u8]) -> Note {
+    let (outer, _) = fields(payload);
+    let (kind, message) = outer.into_iter().next().expect("a note has one kind");
+    let (bytes, numbers) = fields(&message);
+    let number = |field: u32| numbers.get(&field).copied().unwrap_or(0);
+    match kind {
+        1 => Note::Process(bytes, numbers),
+        2 => Note::Skipped { channel: number(1), offset: number(2) },
+        3 => Note::Connected { ipv6: number(1) == 1 },
+        other => panic!("note of kind {}", other),
+    }
+}
+
+/// Messages that came each behind its length.
+pub fn delimited(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    while !bytes.is_empty() {
+        let end = bytes.iter().position(|byte| byte & 0x80 == 0).expect("the end of a length");
+        let length = bytes[..=end].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f));
+        messages.push(bytes[end + 1..end + 1 + length].to_vec());
+        bytes = &bytes[end + 1 + length..];
+    }
+    messages
 }
 
 /// An Exec request under construction.
@@ -137,6 +177,15 @@ impl Exec {
     }
     pub fn timeout(mut self, milliseconds: u64) -> Exec {
         put_number(&mut self.message, 7, milliseconds);
+        self
+    }
+    /// `when_full`: 1 to wait, 2 to drop the oldest.
+    pub fn keep(mut self, id: &str, buffer_bytes: u64, when_full: u64) -> Exec {
+        let mut keep = Vec::new();
+        put_bytes(&mut keep, 1, id.as_bytes());
+        put_number(&mut keep, 2, buffer_bytes);
+        put_number(&mut keep, 3, when_full);
+        put_message(&mut self.message, 8, &keep);
         self
     }
     pub fn request(&self) -> Vec<u8> {
@@ -294,6 +343,7 @@ impl Host {
                     outcome.reply = parse_reply(&received.payload);
                     return outcome;
                 }
+                Kind::Note => outcome.notes.push(parse_note(&received.payload)),
                 _ => {}
             }
         }
