@@ -259,7 +259,7 @@ s.sendall(b"after"); print(s.recv(10).decode())`);
     await guest.python(`
 import os
 while not os.path.exists("/tmp/open"): time.sleep(0.05)`);
-    await first.release();
+    await first.close();
     await using second = new NetworkService(directory, { detached: true });
     await second.attach([options]);
     assert.equal(await second.pid(), pid);

@@ -1,7 +1,8 @@
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { KilnError } from "../errors.ts";
 import { type AddDiskOptions, type BlockDisk, BlockServer, type NbdAddress } from "./block-server.ts";
-import type { DiskStats } from "./control-protocol.ts";
+import { CONTROL_SOCKET, type DiskStats, NBD_SOCKET } from "./control-protocol.ts";
 import { isSealed } from "./disk/sealed.ts";
 import { RestartRate } from "./restart-rate.ts";
 import { sameDisk } from "./same-disk.ts";
@@ -143,7 +144,11 @@ export class DiskService implements AsyncDisposable {
     this.#closed = true;
     const server = await this.#server?.catch(() => undefined);
     if (this.#detached && this.#entries.size + this.#found.size > 0) server?.release();
-    else await server?.stop();
+    else {
+      await server?.stop();
+      // Of one that was killed and that nobody has needed since.
+      for (const name of [CONTROL_SOCKET, NBD_SOCKET]) await rm(join(this.#directory, name), { force: true });
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

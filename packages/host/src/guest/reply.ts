@@ -16,7 +16,10 @@ const HINTS = new Map<ErrorCode, string>([
 
 /** What is not in a row is a `GUEST_ERROR`. */
 const CODES: Readonly<Record<Subject, ReadonlyMap<ErrorCode, KilnErrorCode>>> = {
-  program: new Map([[ErrorCode.ERROR_CODE_BUSY, "LIMIT_REACHED"]]),
+  program: new Map<ErrorCode, KilnErrorCode>([
+    [ErrorCode.ERROR_CODE_EXISTS, "CONFLICT"],
+    [ErrorCode.ERROR_CODE_BUSY, "LIMIT_REACHED"],
+  ]),
   file: new Map<ErrorCode, KilnErrorCode>([
     [ErrorCode.ERROR_CODE_NOT_FOUND, "FILE_NOT_FOUND"],
     [ErrorCode.ERROR_CODE_PERMISSION, "PERMISSION_DENIED"],

@@ -1,5 +1,7 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { KilnError } from "../errors.ts";
-import { NetworkOptions, type NetworkStats } from "./control-protocol.ts";
+import { CONTROL_SOCKET, NetworkOptions, type NetworkStats } from "./control-protocol.ts";
 import { NetworkServer } from "./network-server.ts";
 
 /** A server that dies so often within `RESTART_SPAN_MS` has a reason that another start does not mend. */
@@ -73,7 +75,7 @@ export class NetworkService implements AsyncDisposable {
 
   /**
    * Takes up the server that a former process left running, with the networks of `kept`: connections go on. Others it has are
-   * removed. Without such a server it starts one, if there is anything to keep.
+   * removed. Without such a server one is started.
    */
   async attach(kept: readonly NetworkOptions[]): Promise<void> {
     const found = await NetworkServer.attach(this.#directory).catch(() => undefined);
@@ -88,18 +90,23 @@ export class NetworkService implements AsyncDisposable {
       }
     }
     for (const options of kept) await this.add(options);
+    this.warm();
   }
 
-  /** Lets go of a detached server without ending it. The service is of no use after that. */
-  async release(): Promise<void> {
+  /** Lets go of a detached server that has networks: it serves them on. Any other is ended. */
+  async close(): Promise<void> {
     this.#closed = true;
-    (await this.#server?.catch(() => undefined))?.release();
+    const server = await this.#server?.catch(() => undefined);
+    if (this.#detached && this.#entries.size > 0) server?.release();
+    else {
+      await server?.stop();
+      // Of one that was killed and that nobody has needed since.
+      await rm(join(this.#directory, CONTROL_SOCKET), { force: true });
+    }
   }
 
-  /** Ends the server. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
-    await (await this.#server?.catch(() => undefined))?.stop();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   #running(): Promise<NetworkServer> {

@@ -28,6 +28,7 @@ async function main(): Promise<void> {
   await listenPrivately(control, controlPath, NETWORK_SERVER);
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  process.stdout.on("error", () => undefined); // Whoever started it may be gone; the next one finds it.
   process.stdout.write("ready\n");
   // The server mostly ends by a signal, and Node would never get to keep what it has compiled for the next one.
   setTimeout(() => flushCompileCache(), COMPILE_CACHE_DELAY_MS).unref();

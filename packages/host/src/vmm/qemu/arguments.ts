@@ -120,7 +120,8 @@ export function qemuArguments(
     ...(memory.shared
       ? ["-kernel", kernel.vmlinuz, "-initrd", kernel.initrd, "-append", kernelCommandLine(accelerator)]
       : []),
-    ...["-blockdev", nbd, "-device", "virtio-blk-device,drive=disk"],
+    // Errors are the guest's to deal with: QEMU would stop it for good on a disk that has no room left.
+    ...["-blockdev", nbd, "-device", "virtio-blk-device,drive=disk,werror=report,rerror=report"],
     ...["-device", "virtio-serial-device,max_ports=2"],
     ...["-chardev", `socket,id=agent,path=${quote(paths.agentSocket)},server=on,wait=off`],
     ...["-device", `virtserialport,chardev=agent,nr=1,name=${AGENT_PORT}`],

@@ -4,6 +4,7 @@ import { connectWhenListening } from "../connect.ts";
 import type { SnapshotFiles, VmConfig, VmExit } from "../vmm.ts";
 import { nameArguments, qemuArguments } from "./arguments.ts";
 import { enterJail, prepareJail, takeBack } from "./jail.ts";
+import { awaitLink } from "./link.ts";
 import { keepFrom, letUse } from "./permissions.ts";
 import type { QemuProbe } from "./probe.ts";
 import { QemuChild } from "./process.ts";
@@ -57,7 +58,9 @@ export async function startQemu(
     const [agent] = await Promise.all([
       connectWhenListening(paths.agentSocket, until),
       // Whoever answers here has made all its sockets.
-      qmp.execute("qmp_capabilities").then(() => takeBack(jail)),
+      qmp
+        .execute("qmp_capabilities")
+        .then(() => Promise.all([takeBack(jail), awaitLink(qmp, paths.networkSocket, until)])),
       qmp.execute("migrate-set-capabilities", { capabilities: CAPABILITIES }),
       ...(mode === "restore" ? [loadState(qmp)] : []),
     ]);
