@@ -11,7 +11,13 @@ import { join, resolve } from "node:path";
  *     probes/                   what was found out about this host
  *     locks/                    one lock file for each thing that is built once
  *     logs/                     build and VM logs
- *     run/<owner>/<id>/         one folder for each running VM, below its owner's: sockets, session diff
+ *     sandboxes/<id>/           the daemon's sandboxes: record, sockets and log of the VM
+ *     saved/<id>/               memory and device state of a sandbox that was paused, forked or snapshotted
+ *     layers/<id>/              what sandboxes wrote: the diff of each, and those sealed before
+ *     saved-templates/<name>.json   templates made from a sandbox
+ *     builds/<id>/              state and events of the daemon's builds
+ *     kiln.sock, block/, net/   the daemon's socket, and those of its block and network servers
+ *     run/<owner>/<id>/         one folder for each VM of a process that is not the daemon: sockets, session diff
  *     tmp/                      half-made things; swept when their owner is gone
  */
 export class KilnHome {
@@ -35,6 +41,26 @@ export class KilnHome {
   log = (name: string): string => join(this.root, "logs", `${name}.log`);
   get snapshots(): string {
     return join(this.root, "snapshots");
+  }
+  sandbox = (id: string): string => join(this.root, "sandboxes", id);
+  get sandboxes(): string {
+    return join(this.root, "sandboxes");
+  }
+  get saved(): string {
+    return join(this.root, "saved");
+  }
+  get layers(): string {
+    return join(this.root, "layers");
+  }
+  get builds(): string {
+    return join(this.root, "builds");
+  }
+  get savedTemplates(): string {
+    return join(this.root, "saved-templates");
+  }
+  /** Where the daemon listens. */
+  get socket(): string {
+    return join(this.root, "kiln.sock");
   }
   get runs(): string {
     return join(this.root, "run");

@@ -9,6 +9,7 @@ import { openOwnedFolder, sweepOwnedFolders } from "../os/owned-folder.ts";
 import type { OnProgress } from "../progress.ts";
 import { ensureSnapshot } from "../snapshot/make.ts";
 import { subjectOf } from "../snapshot/manifest.ts";
+import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
 import { probeQemu } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
@@ -53,8 +54,12 @@ export class SandboxHost implements AsyncDisposable {
 
   /** Makes whatever is missing between a template and its first sandbox: kernel, rootfs, snapshot. */
   async prepare(template: string, options: PrepareOptions = {}): Promise<Bootable> {
+    return this.prepareSpec(await resolveTemplate(this.#home, template), options);
+  }
+
+  /** The same for a spec. */
+  async prepareSpec(spec: TemplateSpec, options: PrepareOptions = {}): Promise<Bootable> {
     const { onProgress, signal } = options;
-    const spec = await resolveTemplate(this.#home, template);
     const report = { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
     const [kernel, rootfs] = await together<Kernel, Rootfs>(
       signal,

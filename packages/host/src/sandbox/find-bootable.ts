@@ -1,0 +1,24 @@
+import { findKernel } from "../build/kernel.ts";
+import { findRootfs } from "../build/rootfs.ts";
+import type { KilnHome } from "../home.ts";
+import { findSnapshot, subjectOf } from "../snapshot/manifest.ts";
+import type { TemplateSpec } from "../template/spec.ts";
+import { knownProbe } from "../vmm/qemu/probe.ts";
+import { QemuEngine } from "../vmm/qemu/qemu.ts";
+import type { Bootable } from "./sandbox.ts";
+
+/** What sandboxes of `spec` in this size start from, or undefined when any of it has to be built first. Builds nothing. */
+export async function findBootable(
+  home: KilnHome,
+  spec: TemplateSpec,
+  size: { vcpu?: number | undefined; memoryMib?: number | undefined } = {},
+): Promise<Bootable | undefined> {
+  const [kernel, rootfs] = await Promise.all([findKernel(home), findRootfs(home, spec)]);
+  if (!kernel || !rootfs) return undefined;
+  const probe = await knownProbe(home.probe("qemu"), kernel);
+  if (!probe) return undefined;
+  const vmm = new QemuEngine(probe);
+  const { vcpu = spec.vcpu, memoryMib = spec.memory_mib } = size;
+  const snapshot = await findSnapshot(home, subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, spec.checks));
+  return snapshot && { vmm, rootfs, kernel, snapshot };
+}

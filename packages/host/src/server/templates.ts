@@ -1,0 +1,117 @@
+import { KilnError } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
+import { findBuilt, removeBuilt } from "../sandbox/built-template.ts";
+import { findBootable } from "../sandbox/find-bootable.ts";
+import { fromBootable, fromSavedTemplate, type Launchable } from "../sandbox/launchable.ts";
+import {
+  listSavedTemplates,
+  readSavedTemplate,
+  removeSavedTemplate,
+  type SavedTemplate,
+} from "../sandbox/saved-template.ts";
+import { specHash } from "../template/spec-hash.ts";
+import { listTemplates, removeTemplate, resolveTemplate } from "../template/templates.ts";
+import type { Builds } from "./builds.ts";
+import type { Template } from "./schemas/template.ts";
+
+export interface Size {
+  vcpu?: number | undefined;
+  memoryMib?: number | undefined;
+}
+
+export function describeSaved({ name, vcpu, memoryMib }: SavedTemplate): Template {
+  return { name, source: "snapshot", built: true, vcpu, memory_mib: memoryMib };
+}
+
+/** Every template by name, those made from sandboxes included. */
+export async function describeTemplates(home: KilnHome): Promise<Template[]> {
+  const saved = await listSavedTemplates(home);
+  const names = new Set(saved.map(({ name }) => name));
+  const specs = (await listTemplates(home)).filter(({ name }) => !names.has(name));
+  const described = await Promise.all(specs.map(({ name }) => describeTemplate(home, name, false)));
+  return [...saved.map(describeSaved), ...described].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** @throws KilnError `TEMPLATE_NOT_FOUND`. */
+export async function describeTemplate(home: KilnHome, name: string, withSpec = true): Promise<Template> {
+  const saved = await readSavedTemplate(home, name);
+  if (saved) return describeSaved(saved);
+  const source = (await listTemplates(home)).find((entry) => entry.name === name)?.source ?? "user";
+  try {
+    const spec = await resolveTemplate(home, name);
+    return {
+      name,
+      source,
+      hash: specHash(spec),
+      built: (await findBootable(home, spec)) !== undefined,
+      vcpu: spec.vcpu,
+      memory_mib: spec.memory_mib,
+      ...(withSpec ? { spec: { ...spec } } : {}),
+    };
+  } catch (error) {
+    if (error instanceof KilnError && error.code === "SPEC_INVALID") {
+      return { name, source, built: false, problem: error.message };
+    }
+    throw error;
+  }
+}
+
+/** What sandboxes of the template `name` in its own size start from, or undefined while it is not built. */
+export async function findLaunchable(home: KilnHome, name: string): Promise<Launchable | undefined> {
+  const saved = await readSavedTemplate(home, name);
+  if (saved) return fromSavedTemplate(saved);
+  const found = await findBootable(home, await resolveTemplate(home, name));
+  return found && fromBootable(home, name, found);
+}
+
+/**
+ * What sandboxes of the template `name` start from; built first where it has to be.
+ * @param onBuild is told the id of the build that is waited for.
+ */
+export async function launchableOf(
+  { home, builds }: { home: KilnHome; builds: Builds },
+  name: string,
+  size: Size,
+  onBuild: (id: string) => void,
+  signal?: AbortSignal,
+): Promise<Launchable> {
+  const saved = await readSavedTemplate(home, name);
+  if (saved) {
+    const { vcpu = saved.vcpu, memoryMib = saved.memoryMib } = size;
+    if (vcpu !== saved.vcpu || memoryMib !== saved.memoryMib) {
+      throw new KilnError("USAGE", `${name} was made from a sandbox: its sandboxes have its size`, {
+        hint: `leave vcpu and memory_mib out: they are ${saved.vcpu} and ${saved.memoryMib}`,
+      });
+    }
+    return fromSavedTemplate(saved);
+  }
+  const spec = await resolveTemplate(home, name);
+  const found = await findBootable(home, spec, size);
+  if (found) return fromBootable(home, name, found);
+  const build = await builds.start({ spec, ...size, save: false });
+  onBuild(build.id);
+  await builds.wait(build.id, signal);
+  const built = await findBootable(home, spec, size);
+  if (!built) throw new KilnError("INTERNAL", `the template ${name} was built and cannot be found`);
+  return fromBootable(home, name, built);
+}
+
+/** Removes a template and what was built from it. @throws KilnError `TEMPLATE_NOT_FOUND`. */
+export async function forgetTemplate(
+  home: KilnHome,
+  name: string,
+  inUse: ReadonlySet<string>,
+): Promise<void> {
+  if (await readSavedTemplate(home, name)) {
+    await removeSavedTemplate(home, name);
+    return;
+  }
+  const spec = await resolveTemplate(home, name);
+  const built = await findBuilt(home, spec);
+  if (built && inUse.has(built.rootfs.path)) {
+    throw new KilnError("CONFLICT", `sandboxes of ${name} are there`, { hint: "kill them first: kiln ls" });
+  }
+  await removeBuilt(home, spec);
+  const entry = (await listTemplates(home)).find((candidate) => candidate.name === name);
+  if (entry?.source === "user") await removeTemplate(home, name);
+}
