@@ -34,3 +34,23 @@ export function duration(text: string): number {
     throw new InvalidArgumentError("It must be like 500ms, 30s, 5m or 2h.");
   return value;
 }
+
+/** Collects repeated KEY=VALUE options. */
+export function keyValue(text: string, previous: Record<string, string> = {}): Record<string, string> {
+  const equals = text.indexOf("=");
+  if (equals <= 0) throw new InvalidArgumentError("It must be KEY=VALUE.");
+  return { ...previous, [text.slice(0, equals)]: text.slice(equals + 1) };
+}
+
+/** Collects a repeated option. */
+export const repeated = (text: string, previous: string[] = []): string[] => [...previous, text];
+
+/** Takes out what was not given, so that defaults apply. */
+export function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
+
+/** Program and arguments of a command line that was passed through, without the "--" that may stand before them. */
+export const programOf = (argv: readonly string[]): string[] =>
+  argv[0] === "--" ? argv.slice(1) : [...argv];

@@ -31,6 +31,10 @@ export interface SandboxOptions extends CallOptions {
   onTimeout?: "kill" | "pause";
   /** @default "full" */
   network?: Network;
+  /** Room on the host that what it writes may take, in MiB. @default the daemon's limit, which is the most */
+  maxDiskMib?: number;
+  /** Processes and threads it may have at once. @default the daemon's limit, which is the most */
+  maxProcesses?: number;
   /** Ends it with this process, however that ends. @default false */
   held?: boolean;
   /** Told of the build, where the template has to be built first. */

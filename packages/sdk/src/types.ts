@@ -16,6 +16,10 @@ export interface SandboxInfo {
   diskMib: number;
   metadata: Record<string, string>;
   network: Network;
+  /** Room on the host that what it writes may take, in MiB. */
+  maxDiskMib?: number;
+  /** Processes and threads it may have at once. */
+  maxProcesses: number;
   createdAt: Date;
   /** When it is killed or paused; null for never. */
   expiresAt: Date | null;

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
-import { duration, environmentVariable, wholeNumber } from "../options.ts";
+import { duration, environmentVariable, given, programOf, repeated, wholeNumber } from "../options.ts";
+import { type NetworkFlags, networkOf } from "../sandbox/network.ts";
 import { Signals } from "../signals.ts";
 
-interface RunFlags {
+interface RunFlags extends NetworkFlags {
   env?: Record<string, string>;
   workdir?: string;
   user?: string;
@@ -18,11 +19,12 @@ Examples:
   kiln run python -- python3 -c 'print("hello from a microVM")'
   echo 'print(6 * 7)' | kiln run python -- python3 -
   kiln run -e TOKEN -w /tmp python -- sh -c 'echo $TOKEN; pwd'
+  kiln run --allow pypi.org --allow files.pythonhosted.org python -- pip install requests
   kiln run ./spec.json                 a shell, when there is a terminal
 
 Exit codes: the command's own; 128 + n when signal n ended it; 124 when --timeout did;
-2 bad usage or spec, 3 no such template, 4 this host cannot do it, 5 the build failed,
-6 no disk space, 7 the VM failed, 130 cancelled.`;
+2 bad usage or spec, 3 no such template, 4 this host cannot do it or no daemon answers,
+5 the build failed, 6 no room for it, 7 the VM failed, 130 cancelled.`;
 
 export function addRun(program: Command): void {
   program
@@ -43,6 +45,8 @@ export function addRun(program: Command): void {
     .option("-u, --user <user>", "name, name:group, uid or uid:gid (default: the template's)")
     .option("--vcpu <n>", "virtual CPUs (default: the template's)", wholeNumber(1, 64))
     .option("--memory <MiB>", "memory in MiB (default: the template's)", wholeNumber(128, 1_048_576))
+    .option("--network <what>", "none or full (default: full)")
+    .option("--allow <host>", "reach this name, address or host:port alone (repeatable)", repeated)
     .option("--timeout <duration>", "kill the command after this time, such as 30s or 5m", duration)
     .option("-i, --interactive", "keep standard input open (it always is; for the habit of typing -it)")
     .option(
@@ -58,14 +62,16 @@ export function addRun(program: Command): void {
       process.exitCode = await runCommand(
         {
           template,
-          // What follows the template is passed through, a separating "--" included.
-          argv: argv[0] === "--" ? argv.slice(1) : argv,
-          ...(flags.env === undefined ? {} : { env: flags.env }),
-          ...(flags.workdir === undefined ? {} : { cwd: flags.workdir }),
-          ...(flags.user === undefined ? {} : { user: flags.user }),
-          ...(flags.vcpu === undefined ? {} : { vcpu: flags.vcpu }),
-          ...(flags.memory === undefined ? {} : { memoryMib: flags.memory }),
-          ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
+          argv: programOf(argv),
+          ...given({
+            env: flags.env,
+            cwd: flags.workdir,
+            user: flags.user,
+            vcpu: flags.vcpu,
+            memoryMib: flags.memory,
+            network: networkOf(flags),
+            timeoutMs: flags.timeout,
+          }),
           tty: flags.tty ?? (process.stdin.isTTY && process.stdout.isTTY),
         },
         signals,

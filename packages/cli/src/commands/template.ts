@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { wholeNumber } from "../options.ts";
+import { given, wholeNumber } from "../options.ts";
 import { Signals } from "../signals.ts";
 
 const JSON_OPTION = ["--json", "print JSON"] as const;
@@ -9,6 +9,7 @@ interface BuildFlags {
   vcpu?: number;
   memory?: number;
   json?: boolean;
+  detach?: boolean;
 }
 
 export function addTemplate(program: Command): void {
@@ -29,19 +30,33 @@ Examples:
   template
     .command("build")
     .description(
-      "Build a template: its image, root file system and snapshot. A template that is built already costs nothing.",
+      "Build a template: its image, root file system and snapshot. A template that is built already costs nothing. " +
+        "Ctrl-C cancels the build.",
     )
     .argument(...TEMPLATE_ARGUMENT)
     .option("--vcpu <n>", "make the snapshot for this many virtual CPUs", wholeNumber(1, 64))
     .option("--memory <MiB>", "make the snapshot for this much memory", wholeNumber(128, 1_048_576))
+    .option("-d, --detach", "print the build's id as soon as it has begun, and leave it to the daemon")
     .option(...JSON_OPTION)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  kiln template build python
+  kiln template build --memory 2048 ./spec.json`,
+    )
     .action(async (ref: string, flags: BuildFlags) => {
+      const signals = new Signals();
       const { buildTemplate } = await import("../template/build.ts");
-      const size = {
-        ...(flags.vcpu === undefined ? {} : { vcpu: flags.vcpu }),
-        ...(flags.memory === undefined ? {} : { memoryMib: flags.memory }),
-      };
-      await buildTemplate(ref, size, flags.json ?? false, new Signals().cancelled);
+      await buildTemplate(
+        {
+          ref,
+          ...given({ vcpu: flags.vcpu, memoryMib: flags.memory }),
+          json: flags.json ?? false,
+          detach: flags.detach ?? false,
+        },
+        signals.cancelled,
+      );
     });
 
   template
@@ -64,7 +79,7 @@ Examples:
     .description(
       "Remove what was built from templates, as far as no other template uses it, and templates of your own.",
     )
-    .argument("<template...>", "names of templates, or paths of spec files")
+    .argument("<template...>", "names of templates, or paths of the spec files they were made of")
     .option(...JSON_OPTION)
     .action(async (names: string[], flags: { json?: boolean }) =>
       (await import("../template/remove.ts")).remove(names, flags.json ?? false),

@@ -1,12 +1,13 @@
-import type { OnProgress, ProgressEvent } from "@kiln/host/progress.ts";
+import type { BuildEvent } from "@kiln/sdk/types.ts";
 import type { Ora } from "ora";
 
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
 const percent = (fraction: number) => `${Math.floor(fraction * 100)} %`;
 
-function describe(event: ProgressEvent): string {
-  const parts = [event.fraction === undefined ? "" : percent(event.fraction), event.message ?? ""];
-  return parts.filter((part) => part !== "").join(" ");
+export type OnProgress = (event: BuildEvent) => void;
+
+function describe({ fraction, message }: Extract<BuildEvent, { type: "message" }>): string {
+  return fraction === undefined ? message : `${percent(fraction)} ${message}`;
 }
 
 /**
@@ -24,18 +25,19 @@ const LINE_INTERVAL_MS = 2_000;
 function plainProgress(): OnProgress {
   const lastAt = new Map<string, number>();
   return (event) => {
-    const { stage, status, ms = 0 } = event;
-    const now = performance.now();
-    if (status === "start") process.stderr.write(`kiln: ${stage} …\n`);
-    else if (status === "done") process.stderr.write(`kiln: ${stage}: done in ${seconds(ms)}\n`);
-    else if (status === "failed") process.stderr.write(`kiln: ${stage}: failed after ${seconds(ms)}\n`);
-    else if (
-      event.message !== undefined &&
-      now - (lastAt.get(stage) ?? -LINE_INTERVAL_MS) >= LINE_INTERVAL_MS
-    ) {
-      lastAt.set(stage, now);
-      process.stderr.write(`kiln: ${stage}: ${describe(event)}\n`);
+    if (event.type === "end") return;
+    const { stage } = event;
+    const say = (text: string) => process.stderr.write(`kiln: ${stage}${text}\n`);
+    if (event.type === "stage") {
+      const { status, elapsedMs = 0 } = event;
+      if (status === "started") say(" …");
+      else say(`: ${status === "done" ? "done in" : "failed after"} ${seconds(elapsedMs)}`);
+      return;
     }
+    const now = performance.now();
+    if (now - (lastAt.get(stage) ?? -LINE_INTERVAL_MS) < LINE_INTERVAL_MS) return;
+    lastAt.set(stage, now);
+    say(`: ${describe(event)}`);
   };
 }
 
@@ -58,13 +60,15 @@ function terminalProgress(): OnProgress {
     else spinner.start(text.slice(0, width));
   };
   return (event) => {
-    const { stage, status, ms = 0 } = event;
-    if (status === "start") running.set(stage, "");
-    else if (status === "update") running.set(stage, describe(event));
+    if (event.type === "end") running.clear();
+    else if (event.type === "message") running.set(event.stage, describe(event));
+    else if (event.status === "started") running.set(event.stage, "");
     else {
-      running.delete(stage);
+      running.delete(event.stage);
       spinner?.stop();
-      process.stderr.write(`${status === "done" ? "✔" : "✖"} ${stage} ${seconds(ms)}\n`);
+      process.stderr.write(
+        `${event.status === "done" ? "✔" : "✖"} ${event.stage} ${seconds(event.elapsedMs ?? 0)}\n`,
+      );
     }
     show();
   };

@@ -1,65 +1,103 @@
 import { once } from "node:events";
-import { KilnError, systemErrorCode } from "@kiln/host/errors.ts";
-import type { ExecProcess, ExitStatus } from "@kiln/host/guest/exec.ts";
+import type { ExitStatus, SandboxProcess } from "@kiln/sdk/process/process.ts";
 import type { Signals } from "../signals.ts";
 
-/** What a shell reports for a program that wrote into a closed pipe: 128 + SIGPIPE. */
-const BROKEN_PIPE_STATUS: ExitStatus = { code: undefined, signal: "SIGPIPE", timedOut: false };
+/** What a shell reports for a program that wrote into a closed pipe. */
+const BROKEN_PIPE_STATUS: ExitStatus = { exitCode: 128 + 13, signal: "SIGPIPE", timedOut: false };
+const TIMED_OUT_EXIT_CODE = 124;
+/** Ctrl-P and then Ctrl-Q, as elsewhere: leave it running. */
+const DETACH_KEYS = Buffer.of(0x10, 0x11);
 
-/**
- * Connects this process's standard streams, signals and, with `tty`, its terminal to a program in a guest, until the
- * program ends. Returns undefined when it was cancelled.
- */
-export async function attach(
-  command: ExecProcess,
-  signals: Signals,
-  tty: boolean,
-): Promise<ExitStatus | undefined> {
-  const ignore = () => undefined; // A guest that went away shows in exited().
-  const cancel = () => void command.cancel().catch(ignore);
-  signals.cancelled.addEventListener("abort", cancel);
-  signals.forwardTo((name) => void command.signal(name).catch(ignore));
-  const resize = () =>
-    void command
-      .resize({ rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 })
-      .catch(ignore);
-  if (tty) {
-    process.stdin.setRawMode?.(true);
-    process.stdout.on("resize", resize);
-  }
+export interface AttachRequest {
+  signals: Signals;
+  /** Whether the process has a terminal, which is then this one. */
+  tty: boolean;
+  /** Whether it gets this process's standard input. */
+  stdin: boolean;
+  /** Whether signals go to the process; else they only end the attachment. */
+  forwardSignals: boolean;
+  /** Whether Ctrl-P Ctrl-Q leaves it alone. */
+  detachKeys?: boolean;
+}
+
+export type Attached =
+  | { how: "ended"; exitCode: number }
+  /** It was left running. */
+  | { how: "detached" }
+  | { how: "cancelled" };
+
+/** Connects this process's standard streams, signals and, with `tty`, its terminal to a process in a sandbox, until it ends. */
+export async function attach(process_: SandboxProcess, request: AttachRequest): Promise<Attached> {
+  const { signals, tty, stdin, forwardSignals } = request;
+  const ignore = () => undefined; // A process that is gone shows in its output's end.
+  let detached = false;
   let brokenPipe = false;
-  const stopAtBrokenPipe = (error: Error) => {
-    if (systemErrorCode(error) !== "EPIPE") throw error;
-    brokenPipe = true;
-    cancel();
+  const kill = () => void process_.kill().catch(ignore);
+  const letGo = () => {
+    detached = true;
+    process_.detach();
   };
-  process.stdout.on("error", stopAtBrokenPipe);
+  const onCancel = forwardSignals ? kill : letGo;
+  signals.cancelled.addEventListener("abort", onCancel);
+  if (forwardSignals) signals.forwardTo((name) => void process_.signal(name).catch(ignore));
+  const resize = () => void process_.resize(terminalSize()).catch(ignore);
+  if (tty && stdin) process.stdin.setRawMode?.(true);
+  if (tty) process.stdout.on("resize", resize);
+  const onBrokenPipe = (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    brokenPipe = true;
+    if (forwardSignals) kill();
+    else letGo();
+  };
+  process.stdout.on("error", onBrokenPipe);
   try {
-    void pumpInput(command).catch(ignore);
-    const outputs = Promise.all([pump(command.stdout, process.stdout), pump(command.stderr, process.stderr)]);
-    const [status] = await Promise.all([command.exited(), outputs.catch(ignore)]);
-    return status;
+    if (stdin) void pumpInput(process_, request.detachKeys ? letGo : undefined).catch(ignore);
+    await pumpOutput(process_);
+    return ended(await process_.wait());
   } catch (error) {
-    if (brokenPipe) return BROKEN_PIPE_STATUS;
-    if (signals.cancelled.aborted && error instanceof KilnError && error.code === "CANCELLED")
-      return undefined;
+    if (brokenPipe) return ended(BROKEN_PIPE_STATUS);
+    if (detached) return { how: "detached" };
+    if (signals.cancelled.aborted) return { how: "cancelled" };
     throw error;
   } finally {
-    signals.cancelled.removeEventListener("abort", cancel);
+    signals.cancelled.removeEventListener("abort", onCancel);
     process.stdout.off("resize", resize);
-    if (tty) process.stdin.setRawMode?.(false);
-    process.stdin.destroy();
+    if (tty && stdin) process.stdin.setRawMode?.(false);
+    if (stdin) process.stdin.destroy();
   }
 }
 
-async function pumpInput(command: ExecProcess): Promise<void> {
-  for await (const chunk of process.stdin) await command.writeStdin(chunk as Buffer);
-  await command.endStdin();
+const ended = ({ exitCode, timedOut }: ExitStatus): Attached => ({
+  how: "ended",
+  exitCode: timedOut ? TIMED_OUT_EXIT_CODE : exitCode,
+});
+
+/** Size of this terminal, or a usual one. */
+export function terminalSize(): { rows: number; columns: number } {
+  return { rows: process.stdout.rows || 24, columns: process.stdout.columns || 80 };
 }
 
-/** Writes chunks as fast as `target` takes them; what it does not take yet is not asked of the guest either. */
-async function pump(source: AsyncIterable<Buffer>, target: NodeJS.WriteStream): Promise<void> {
-  for await (const chunk of source) {
-    if (!target.write(chunk)) await once(target, "drain");
+async function pumpInput(target: SandboxProcess, detach: (() => void) | undefined): Promise<void> {
+  let last = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    if (detach) {
+      const keys = Buffer.concat([Buffer.of(last), chunk]);
+      if (keys.includes(DETACH_KEYS)) return detach();
+      last = chunk.at(-1) ?? 0;
+    }
+    await target.write(chunk);
+  }
+  await target.end();
+}
+
+/** Writes chunks as fast as this process's own streams take them; what they do not take yet is not asked of the guest either. */
+async function pumpOutput(source: SandboxProcess): Promise<void> {
+  for await (const event of source.output) {
+    if (event.type === "dropped") {
+      process.stderr.write(`kiln: ${event.bytes} bytes of ${event.channel} are no longer there\n`);
+      continue;
+    }
+    const target = event.type === "stdout" ? process.stdout : process.stderr;
+    if (!target.write(event.data)) await once(target, "drain");
   }
 }

@@ -1,14 +1,17 @@
-import { KilnError } from "@kiln/host/errors.ts";
-import { shellExitCode } from "@kiln/host/guest/exec.ts";
-import { KilnHome } from "@kiln/host/home.ts";
-import { SandboxHost } from "@kiln/host/sandbox/sandbox-host.ts";
+import { KilnError } from "@kiln/sdk/errors.ts";
+import type { Network } from "@kiln/sdk/types.ts";
+import { openClient } from "../client.ts";
 import { createProgress } from "../output/progress.ts";
 import type { Signals } from "../signals.ts";
-import { attach } from "./attach.ts";
+import { templateName } from "../template/template-name.ts";
+import { attach, terminalSize } from "./attach.ts";
 
-const TIMED_OUT_EXIT_CODE = 124;
 /** bash where the image has it, else sh. */
-const SHELL = ["/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash -l; else exec sh -l; fi"];
+export const SHELL = [
+  "/bin/sh",
+  "-c",
+  "if command -v bash >/dev/null; then exec bash -l; else exec sh -l; fi",
+];
 
 export interface RunRequest {
   template: string;
@@ -19,6 +22,7 @@ export interface RunRequest {
   user?: string;
   vcpu?: number;
   memoryMib?: number;
+  network?: Network;
   timeoutMs?: number;
   /** Whether the command gets a terminal. */
   tty: boolean;
@@ -26,29 +30,28 @@ export interface RunRequest {
 
 /** Runs a command in a fresh sandbox with this process's standard streams; returns the exit code to end with. */
 export async function runCommand(request: RunRequest, signals: Signals): Promise<number> {
-  const { template, argv, vcpu, memoryMib, timeoutMs, tty, ...rest } = request;
+  const { template, argv, vcpu, memoryMib, network, tty, ...rest } = request;
   const signal = signals.cancelled;
-  await using host = await SandboxHost.open(KilnHome.fromEnvironment());
-  host.warm();
-  const bootable = await host.prepare(template, {
+  const client = openClient();
+  const onProgress = createProgress();
+  const size = { ...(vcpu === undefined ? {} : { vcpu }), ...(memoryMib === undefined ? {} : { memoryMib }) };
+  const image = await templateName(client, template, { ...size, signal, onProgress });
+  // Held: the daemon ends it with this process, however that ends.
+  await using sandbox = await client.sandbox({
+    image,
+    ...size,
+    ...(network === undefined ? {} : { network }),
+    held: true,
     signal,
-    onProgress: createProgress(),
-    ...(vcpu === undefined ? {} : { vcpu }),
-    ...(memoryMib === undefined ? {} : { memoryMib }),
+    onProgress,
   });
-  await using sandbox = await host.start(bootable, signal);
-  const command = sandbox.agent.exec({
+  const command = await sandbox.start(argv.length === 0 ? SHELL : argv, {
     ...rest,
-    argv: argv.length === 0 ? SHELL : argv,
     stdin: true,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(tty ? { terminal: terminalSize() } : {}),
+    signal,
   });
-  const status = await attach(command, signals, tty);
-  if (status === undefined) throw new KilnError("CANCELLED", "cancelled");
-  return status.timedOut ? TIMED_OUT_EXIT_CODE : shellExitCode(status);
-}
-
-function terminalSize(): { rows: number; columns: number } {
-  return { rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 };
+  const result = await attach(command, { signals, tty, stdin: true, forwardSignals: true });
+  if (result.how === "ended") return result.exitCode;
+  throw new KilnError("CANCELLED", "cancelled");
 }

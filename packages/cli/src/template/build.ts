@@ -1,44 +1,52 @@
-import { KilnHome } from "@kiln/host/home.ts";
-import { SandboxHost } from "@kiln/host/sandbox/sandbox-host.ts";
-import { resolveTemplate, saveTemplate } from "@kiln/host/template/templates.ts";
+import { KilnError } from "@kiln/sdk/errors.ts";
+import { openClient } from "../client.ts";
 import { createProgress } from "../output/progress.ts";
 import { printJson } from "../output/table.ts";
+import { isSpecFile, readSpecFile } from "./template-name.ts";
+
+export interface BuildRequest {
+  ref: string;
+  vcpu?: number;
+  memoryMib?: number;
+  json: boolean;
+  /** Leaves the build to the daemon as soon as it has begun. */
+  detach: boolean;
+}
 
 /** Builds a template with its snapshot, and keeps the spec of one that came from a file under its name. */
-export async function buildTemplate(
-  ref: string,
-  size: { vcpu?: number; memoryMib?: number },
-  json: boolean,
-  signal: AbortSignal,
-): Promise<void> {
+export async function buildTemplate(request: BuildRequest, signal: AbortSignal): Promise<void> {
+  const { ref, json, detach, ...size } = request;
   const started = performance.now();
-  const home = KilnHome.fromEnvironment();
-  const spec = await resolveTemplate(home, ref);
-  let worked = false;
-  const progress = createProgress();
-  await using host = await SandboxHost.open(home);
-  const { rootfs, snapshot } = await host.prepare(ref, {
+  const client = openClient();
+  const build = await client.builds.start(isSpecFile(ref) ? await readSpecFile(ref) : ref, {
     ...size,
     signal,
-    onProgress: (event) => {
-      worked = true;
-      progress(event);
-    },
   });
-  if (ref !== spec.name) await saveTemplate(home, spec);
-  const ms = Math.round(performance.now() - started);
-  const { key } = snapshot.manifest;
-  if (json)
-    printJson({
-      name: spec.name,
-      built: worked,
-      rootfs: rootfs.key,
-      digest: rootfs.record.digest,
-      snapshot: key,
-      ms,
+  if (detach) {
+    if (json) printJson(build);
+    else process.stdout.write(`${build.id}\n`);
+    return;
+  }
+  let worked = false;
+  const progress = createProgress();
+  try {
+    await client.builds.wait(build.id, {
+      signal,
+      onProgress: (event) => {
+        worked ||= event.type !== "end";
+        progress(event);
+      },
     });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    await client.builds.cancel(build.id);
+    throw new KilnError("CANCELLED", "cancelled", { cause: error });
+  }
+  const ms = Math.round(performance.now() - started);
+  const { template: name } = build;
+  if (json) printJson({ name, built: worked, build: build.id, ms });
   else {
     const how = worked ? `built in ${(ms / 1000).toFixed(1)} s` : `is up to date (${ms} ms)`;
-    process.stdout.write(`${spec.name} ${how}; try: kiln run ${spec.name}\n`);
+    process.stdout.write(`${name} ${how}; try: kiln run ${name}\n`);
   }
 }
