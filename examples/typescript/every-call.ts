@@ -91,10 +91,16 @@ async function programs(sandbox: Sandbox): Promise<void> {
   }
   {
     const terminal = { rows: 24, columns: 80 };
-    const script = "stty size; sleep 1; stty size";
-    await using shell = await sandbox.start(["sh", "-c", script], { terminal });
-    await shell.resize({ rows: 30, columns: 100 });
-    assert.match(await text(shell.stdout), /24 80/);
+    const script = "stty size; read line; stty size";
+    await using shell = await sandbox.start(["sh", "-c", script], { terminal, stdin: true });
+    let screen = "";
+    for await (const chunk of shell.stdout) {
+      screen += chunk.toString();
+      if (!screen.includes("24 80") || screen.includes("typed")) continue;
+      await shell.resize({ rows: 30, columns: 100 });
+      await shell.write("typed\n");
+    }
+    assert.match(screen, /24 80\r\ntyped\r\n30 100\r\n/);
   }
   {
     const sleeper = await sandbox.start(["sleep", "60"]);

@@ -6,20 +6,29 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { openTestHome } from "../support/home.ts";
+import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
 import { CLI_MAIN, finish, kiln, startKiln } from "../support/kiln.ts";
-import { leftovers } from "../support/leftovers.ts";
 
 describe("kiln run", { timeout: 1_200_000 }, () => {
-  const resources = new AsyncDisposableStack();
+  let daemon: DaemonHome;
   let home: string;
 
   before(async () => {
-    home = resources.use(await openTestHome()).root;
+    daemon = await openDaemonHome();
+    home = daemon.home;
     const built = await kiln(["template", "build", "python"], { home });
     assert.equal(built.code, 0, built.stderr);
   });
-  after(() => resources.disposeAsync());
+  after(() => daemon[Symbol.asyncDispose]());
+
+  /** Sandboxes that are left when those that are being ended are gone. */
+  const left = async () => {
+    for (let attempt = 0; attempt < 100; attempt++) {
+      if ((await daemon.sandboxes()).length === 0) return [];
+      await delay(100);
+    }
+    return daemon.sandboxes();
+  };
 
   const run = (args: readonly string[], input?: string) =>
     kiln(["run", ...args], { home, ...(input === undefined ? {} : { input }) });
@@ -116,7 +125,7 @@ describe("kiln run", { timeout: 1_200_000 }, () => {
       await delay(100);
     }
     assert.equal((await ended).code, 130);
-    assert.deepEqual(await leftovers(home), []);
+    assert.deepEqual(await left(), []);
   });
 
   test("a reader that goes away ends the command, as in any pipe", async () => {
@@ -125,7 +134,7 @@ describe("kiln run", { timeout: 1_200_000 }, () => {
       env: { ...process.env, KILN_HOME: home },
     });
     assert.equal((await shell).stdout, "y\ny\n141\n");
-    assert.deepEqual(await leftovers(home), []);
+    assert.deepEqual(await left(), []);
   });
 
   test("a terminal is passed on", async () => {
@@ -140,7 +149,18 @@ describe("kiln run", { timeout: 1_200_000 }, () => {
     assert.match(stdout, /31 97\r+\n\/dev\/pts\/\d+/);
   });
 
-  test("nothing is left when a run is over", async () => {
-    assert.deepEqual(await leftovers(home), []);
+  test("kill -9 of a run ends its sandbox", async () => {
+    const child = startKiln(["run", "python", "--", "sh", "-c", "echo ready; sleep 300"], { home });
+    const ended = finish(child);
+    await once(child.stdout ?? child, "data");
+    assert.equal((await daemon.sandboxes()).length, 1);
+    child.kill("SIGKILL");
+    await ended;
+    assert.deepEqual(await left(), []);
+  });
+
+  test("nothing is left when the daemon has ended as well", async () => {
+    assert.deepEqual(await left(), []);
+    assert.deepEqual(await daemon.stop(), []);
   });
 });

@@ -38,4 +38,5 @@ missing_test_packages() {
   { have qemu-io && have qemu-nbd; } || echo "qemu-utils|checks the NBD server from outside"
   { have e2fsck && have debugfs; } || echo "e2fsprogs|checks the root file systems from outside"
   have python3 || echo "python3|runs the Python tests"
+  python3 -c 'import ensurepip' 2>/dev/null || echo "python3-venv|keeps the Python tests' packages apart"
 }

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { runAgentTests } from "./agent-tests.ts";
+import { runPythonTests } from "./python-tests.ts";
 import { type RunOptions, runProcess } from "./run-process.ts";
 import type { Suite } from "./suites.ts";
 import { add, format, NOTHING, parseTally, settle, type Tally } from "./tally.ts";
@@ -12,6 +13,8 @@ export async function runSuite(suite: Suite, options: RunOptions, scratch: strin
       return runCommands(suite.kind.commands, options);
     case "agent":
       return runAgentTests(options);
+    case "python":
+      return runPythonTests(options);
     case "node":
       return runNodeTests(suite, suite.kind.files, scratch, options);
   }

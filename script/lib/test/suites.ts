@@ -12,7 +12,8 @@ export interface Suite {
     | { type: "node"; files: string[] }
     /** Each command is one test. */
     | { type: "commands"; commands: string[][] }
-    | { type: "agent" };
+    | { type: "agent" }
+    | { type: "python" };
 }
 
 /**
@@ -42,6 +43,9 @@ export async function findSuites(root: string): Promise<Suite[]> {
   ];
   if ((await find(root, ["agent/Containerfile"])).length > 0) {
     suites.push({ name: "agent", minutes: 20, fileMinutes: 10, kind: { type: "agent" } });
+  }
+  if ((await find(root, ["python/pyproject.toml"])).length > 0) {
+    suites.push({ name: "python", minutes: 20, fileMinutes: 20, kind: { type: "python" } });
   }
   const byName = Map.groupBy(await find(root, ["test/*/**/*.test.ts"]), (file) => suiteOf(root, file));
   for (const [name, files] of byName)

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { format, parseCargoTest, parseTally, settle } from "./tally.ts";
+import { format, parseCargoTest, parsePytest, parseTally, settle } from "./tally.ts";
 
 test("a tally names what was skipped only where something was", () => {
   assert.equal(format({ passed: 3, failed: 0, skipped: 0 }), "3 passed, 0 failed");
@@ -27,6 +27,18 @@ test("cargo's results are summed over its test programs", () => {
   ].join("\n");
   assert.deepEqual(parseCargoTest(output), { passed: 3, failed: 1, skipped: 3 });
   assert.equal(parseCargoTest("error: could not compile `agent`"), undefined);
+});
+
+test("pytest's closing line is read, whatever is in it", () => {
+  const line = (text: string) => `tests/a.py ....\n===== ${text} in 12.31s =====\n`;
+  assert.deepEqual(parsePytest(line("40 passed")), { passed: 40, failed: 0, skipped: 0 });
+  assert.deepEqual(parsePytest(line("3 failed, 40 passed, 1 skipped, 2 warnings, 1 error")), {
+    passed: 40,
+    failed: 4,
+    skipped: 1,
+  });
+  assert.deepEqual(parsePytest(line("no tests ran")), { passed: 0, failed: 0, skipped: 0 });
+  assert.equal(parsePytest("INTERNALERROR>"), undefined);
 });
 
 test("what is no tally is refused, a half-written file included", () => {

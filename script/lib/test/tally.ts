@@ -40,6 +40,19 @@ export function settle(reported: Tally | undefined, exitCode: number): Tally {
   return diedSilently || ranNothing || !reported ? add(tally, { ...NOTHING, failed: 1 }) : tally;
 }
 
+/** The closing line of pytest: `== 3 failed, 40 passed, 1 skipped in 2.31s ==`. Undefined without one. */
+export function parsePytest(output: string): Tally | undefined {
+  const last = output.split("\n").findLast((line) => /^=+ .* in [\d.]+s.* =+$/.test(line));
+  if (last === undefined) return undefined;
+  const count = (...words: string[]) =>
+    words.reduce((sum, word) => sum + Number(new RegExp(`(\\d+) ${word}\\b`).exec(last)?.[1] ?? 0), 0);
+  return {
+    passed: count("passed", "xfailed"),
+    failed: count("failed", "errors?", "xpassed"),
+    skipped: count("skipped"),
+  };
+}
+
 const CARGO_RESULT = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;/;
 
 /** Sums the `test result:` lines of cargo test, one for each of the crate's test programs. Undefined without any. */
