@@ -10,9 +10,6 @@ import { probeQemu, type QemuProbe } from "../packages/host/src/vmm/qemu/probe.t
 import { buildFloorAgent } from "./floor/build-agent.ts";
 import { Floor } from "./floor/floor.ts";
 
-/** The checkout. */
-export const PROJECT = join(import.meta.dirname, "..");
-
 export interface ContextOptions {
   /** Name of the template that is measured, or path of its spec. */
   template: string;

@@ -1,10 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { KilnError } from "../packages/host/src/errors.ts";
 import { runStage } from "../packages/host/src/progress.ts";
-import { BenchContext, PROJECT } from "./context.ts";
+import { BenchContext } from "./context.ts";
 import { describeHost, load } from "./host-description.ts";
 import { type BenchOptions, helpText, parseOptions } from "./options.ts";
 import { printProgress } from "./progress.ts";
+import { PROJECT } from "./project.ts";
 import { encodeReport } from "./report/json.ts";
 import type { RowSkipped } from "./report/result.ts";
 import { type RowSummary, summarizeRow } from "./report/summary.ts";

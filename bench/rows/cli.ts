@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { PROJECT } from "../context.ts";
 import { timeCommand } from "../measure/command.ts";
 import { interleave } from "../measure/interleave.ts";
+import { PROJECT } from "../project.ts";
 import type { Row } from "./row.ts";
 
 const KILN = join(PROJECT, "bin/kiln");
