@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { parseJsonWithComments } from "@kiln/host/template/json-with-comments.ts";
 import type { TemplateSpec } from "@kiln/sdk/builds.ts";
 import type { KilnClient } from "@kiln/sdk/client.ts";
 import { KilnError, systemErrorCode } from "@kiln/sdk/errors.ts";
@@ -8,7 +9,7 @@ import type { OnProgress } from "../output/progress.ts";
 const MAX_SPEC_BYTES = 1024 * 1024;
 
 /** Whether a reference to a template is the path of a spec file. */
-export const isSpecFile = (ref: string): boolean => ref.includes("/") || ref.endsWith(".json");
+export const isSpecFile = (ref: string): boolean => ref.includes("/") || /\.jsonc?$/.test(ref);
 
 export interface BuildSize {
   vcpu?: number;
@@ -30,7 +31,7 @@ export async function readSpecFile(path: string): Promise<TemplateSpec> {
     const found = await stat(path);
     if (!found.isFile()) throw new KilnError("SPEC_INVALID", `${path} is not a file`);
     if (found.size > MAX_SPEC_BYTES) throw new KilnError("SPEC_INVALID", `${path} is larger than 1 MiB`);
-    const spec: unknown = JSON.parse(await readFile(path, "utf8"));
+    const spec: unknown = await parseJsonWithComments(await readFile(path, "utf8"), "it");
     if (typeof spec !== "object" || spec === null) throw new SyntaxError("it is no object");
     return spec as TemplateSpec;
   } catch (cause) {

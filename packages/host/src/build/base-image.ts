@@ -3,7 +3,10 @@ import { join } from "node:path";
 import { KilnError } from "../errors.ts";
 import { lockFile } from "../os/file-lock.ts";
 import { type OnProgress, runStage } from "../progress.ts";
-import { debianSuite, makeDebianImage } from "./debian-image.ts";
+import { debianSuite } from "../template/image-reference.ts";
+import type { Sources } from "../template/sources.ts";
+import { makeDebianImage, readProvenance } from "./debian-image.ts";
+import { hasImage, inspectImage } from "./image-config.ts";
 import { lastLine, runPodman, tryPodman, tryUsersPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
 
@@ -15,11 +18,13 @@ export interface BaseImageOptions {
   signal?: AbortSignal;
   onProgress?: OnProgress;
   tmpdir: string;
+  /** Where official Debian images come from. */
+  source: Sources["debian_image"];
 }
 
 /**
  * Makes sure that Kiln's storage has `name`: it is there already, or the user's own storage has it, or the registry
- * gives it, or (for debian:<suite>) it is made from Debian's archive.
+ * gives it, or (debian:<suite>, where that is the source) it is made from Debian's archive.
  *
  * @throws KilnError `BASE_IMAGE_UNAVAILABLE` when none of these works.
  */
@@ -28,10 +33,16 @@ export async function ensureBaseImage(
   name: string,
   options: BaseImageOptions,
 ): Promise<void> {
-  if (await hasImage(store, name, options)) return;
+  const suite = options.source === "debian" ? debianSuite(name) : undefined;
+  if (await hasRightImage(store, name, options, suite)) return;
   await using _lock = await lockFile(store.home.lock("base-image"), options.signal);
-  if (await hasImage(store, name, options)) return;
+  if (await hasRightImage(store, name, options, suite)) return;
   await runStage(options.onProgress, `base image ${name}`, async (update) => {
+    if (suite !== undefined) {
+      update(`making ${name} of packages from Debian's own archive with mmdebstrap`);
+      await makeDebianImage(store, name, suite, options, update);
+      return;
+    }
     if (await copyFromUser(store, name, options)) {
       update("taken from your own podman storage");
       return;
@@ -39,21 +50,26 @@ export async function ensureBaseImage(
     update("pulling");
     const failure = await pull(store, name, options);
     if (failure === undefined) return;
-    const suite = debianSuite(name);
-    if (suite === undefined) {
-      throw new KilnError("BASE_IMAGE_UNAVAILABLE", `cannot get the image ${name}: ${failure}`, {
-        hint: "check the name and the network, or bring the image here with podman load: a local image of that name is used",
-      });
-    }
-    update(
-      `the registry is out of reach (${failure}): making ${name} from Debian's own archive with mmdebstrap`,
-    );
-    await makeDebianImage(store, name, suite, options, update);
+    const canBeMade = debianSuite(name) !== undefined;
+    throw new KilnError("BASE_IMAGE_UNAVAILABLE", `cannot get the image ${name}: ${failure}`, {
+      hint: canBeMade
+        ? `where no registry is in reach, set "sources": {"debian_image": "debian"} in ${join(store.home.root, "config.json")}`
+        : "check the name and the network, or bring the image here with podman load: a local image of that name is used",
+    });
   });
 }
 
-async function hasImage(store: PodmanStore, name: string, { signal }: BaseImageOptions): Promise<boolean> {
-  return (await tryPodman(store, ["image", "exists", name], signal ? { signal } : {})).exitCode === 0;
+/** @param suite set when the image has to be one that was made here */
+async function hasRightImage(
+  store: PodmanStore,
+  name: string,
+  { signal }: BaseImageOptions,
+  suite: string | undefined,
+): Promise<boolean> {
+  if (!(await hasImage(store, name, signal))) return false;
+  if (debianSuite(name) === undefined) return true;
+  const { labels } = await inspectImage(store, name, signal);
+  return (readProvenance(labels) !== undefined) === (suite !== undefined);
 }
 
 /** Copies `name` from the storage that `podman` uses when nobody says otherwise. */

@@ -4,6 +4,7 @@ import type { OnProgress } from "../progress.ts";
 import { ensureBaseImage } from "./base-image.ts";
 import { buildStrategy } from "./build-strategy.ts";
 import { type PodmanStore, podmanStore } from "./podman-store.ts";
+import { ensureSources } from "./sources/ensure-sources.ts";
 import { withStorageDriver } from "./storage-driver.ts";
 import { openWorkFolder, sweepStore, useStore } from "./store-sweep.ts";
 
@@ -37,8 +38,12 @@ export async function openBuildSession(
   stack.use(await useStore(store, signal));
   const scratch = stack.use(await openScratch(home)).path;
   const tmpdir = stack.use(await openWorkFolder(store)).path;
+  const sources = await ensureSources(home, {
+    ...(onProgress ? { onProgress } : {}),
+    ...(signal ? { signal } : {}),
+  });
   const common = { ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}), tmpdir };
-  await ensureBaseImage(store, baseImage, common);
+  await ensureBaseImage(store, baseImage, { ...common, source: sources.debian_image });
   const strategy = await buildStrategy(store, baseImage, common);
   const owned = stack.move();
   return {

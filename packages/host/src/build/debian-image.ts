@@ -18,11 +18,6 @@ const SOURCE_DATE_EPOCH = "1686355200";
 /** Image label with how the image came to be, as base64 of JSON ({@link DebianProvenance}). */
 export const PROVENANCE_LABEL = "kiln.provenance";
 
-/** The suite when `name` is an official Debian image that can be made from Debian's archive. */
-export function debianSuite(name: string): string | undefined {
-  return /^docker\.io\/library\/debian:([a-z]+)(?:-slim)?$/.exec(name)?.[1];
-}
-
 const provenanceSchema = z.strictObject({
   made_by: z.string(),
   suite: z.string(),

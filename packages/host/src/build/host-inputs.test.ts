@@ -25,6 +25,7 @@ test("flags name files in the build, and never a value of the host", async () =>
     /index-url = https:\/\/user:secret@pip\.invalid/,
   );
   assert.equal(await readFile(join(lent, "npmrc"), "utf8"), "registry=https://npm.invalid\n");
+  assert.match(await readFile(join(lent, "tools/uv-from-pypi.sh"), "utf8"), /^#!\/bin\/sh/);
   assert(flags.includes("--build-arg=PIP_CERT=/run/kiln/ca.pem"));
   assert(!flags.join(" ").includes("invalid"));
 });

@@ -1,6 +1,8 @@
-import { copyFile, mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import type { BuildOnlyVariable } from "../template/containerfile.ts";
+import { constants } from "node:fs";
+import { access, copyFile, cp, mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { type BuildOnlyVariable, TOOLS_FOLDER } from "../template/containerfile.ts";
+import { TOOL_SCRIPTS } from "../template/tools.ts";
 
 /** Where builds find what the host lends them. An empty directory of this name is all that stays in an image. */
 const MOUNT = "/run/kiln";
@@ -26,7 +28,7 @@ const CA_VARIABLES = [
 
 /**
  * What a build may use of the host without keeping it: the CA bundle, so that builds work behind a proxy that
- * inspects TLS, and the package indexes that the host's environment names. It goes into the build as read-only files
+ * inspects TLS, and the package indexes that the host's environment names; and Kiln's own scripts that install tools. It goes into the build as read-only files
  * and as variables whose values are the same everywhere, so it never makes a cached step stale and never shows in an
  * image's history. Proxy variables are podman's own business (`--http-proxy`), and treated alike.
  *
@@ -34,8 +36,11 @@ const CA_VARIABLES = [
  */
 export async function hostInputs(folder: string, env: NodeJS.ProcessEnv = process.env): Promise<string[]> {
   await mkdir(folder, { recursive: true });
+  await cp(TOOL_SCRIPTS, join(folder, basename(TOOLS_FOLDER)), { recursive: true });
   const variables = new Map<BuildOnlyVariable, string>();
-  if (await copyFirst([env.SSL_CERT_FILE, ...BUNDLES], join(folder, "ca.pem"))) {
+  const bundle = await findBundle(env);
+  if (bundle !== undefined) {
+    await copyFile(bundle, join(folder, "ca.pem"));
     for (const name of CA_VARIABLES) variables.set(name, `${MOUNT}/ca.pem`);
   }
   for (const { variable, file, text } of indexFiles(env)) {
@@ -84,15 +89,16 @@ function indexFiles(
   ];
 }
 
-async function copyFirst(candidates: (string | undefined)[], to: string): Promise<boolean> {
-  for (const from of candidates) {
-    if (!from) continue;
+/** The CA bundle of this machine: the one that `SSL_CERT_FILE` names, else the system's. */
+export async function findBundle(env: NodeJS.ProcessEnv = process.env): Promise<string | undefined> {
+  for (const path of [env.SSL_CERT_FILE, ...BUNDLES]) {
+    if (!path) continue;
     try {
-      await copyFile(from, to);
-      return true;
+      await access(path, constants.R_OK);
+      return path;
     } catch {
       // Not there or not readable: the next one may be.
     }
   }
-  return false;
+  return undefined;
 }

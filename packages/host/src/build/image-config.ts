@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { KilnError } from "../errors.ts";
-import { runPodman } from "./podman.ts";
+import { runPodman, tryPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
 
 const inspectSchema = z
@@ -54,4 +54,9 @@ export async function inspectImage(
     user: Config.User || "root",
     labels: Config.Labels ?? {},
   };
+}
+
+/** Whether the storage has `image`. */
+export async function hasImage(store: PodmanStore, image: string, signal?: AbortSignal): Promise<boolean> {
+  return (await tryPodman(store, ["image", "exists", image], signal ? { signal } : {})).exitCode === 0;
 }

@@ -4,7 +4,9 @@ import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { type Ext4Image, type ExtraFile, writeExt4Image } from "../image/write-ext4-image.ts";
 import { runStage } from "../progress.ts";
-import { generateContainerfile } from "../template/containerfile.ts";
+import { baseTag, generateContainerfile, usedSources } from "../template/containerfile.ts";
+import { parentOf, writtenSpec } from "../template/lineage.ts";
+import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { type Agent, ensureAgent } from "./agent.ts";
 import { publishFolder } from "./artifact-cache.ts";
@@ -15,7 +17,7 @@ import { readProvenance } from "./debian-image.ts";
 import { exportImage } from "./export-image.ts";
 import { GUEST_CONFIG_PATH, guestConfig } from "./guest-config.ts";
 import { hostInputs } from "./host-inputs.ts";
-import { type ImageConfig, inspectImage } from "./image-config.ts";
+import { hasImage, type ImageConfig, inspectImage } from "./image-config.ts";
 import { RECORD_FILE, ROOTFS_FILE, type RootfsRecord } from "./rootfs-record.ts";
 import { together } from "./together.ts";
 
@@ -28,6 +30,8 @@ export interface RootfsJob extends BuildOptions {
   key: string;
   /** The agent that `key` was made with. */
   agentKey: string;
+  /** Where tools and Debian's image come from. */
+  sources: Sources;
 }
 
 /** Builds the image with podman, writes its files to an ext4 image and publishes that with its record. */
@@ -48,13 +52,14 @@ export async function buildRootfs(job: RootfsJob): Promise<void> {
   const record: RootfsRecord = {
     version: 1,
     key,
-    spec,
+    spec: writtenSpec(spec),
     base: {
       name: spec.base_image,
       image_id: base.id,
       digest: base.digest ?? null,
       made_here: readProvenance(base.labels) ?? null,
     },
+    sources: usedSources(spec, job.sources),
     image_id: image.id,
     agent_key: job.agentKey,
     podman: await podmanVersion(session.store, signal),
@@ -77,31 +82,36 @@ async function buildImage(
   session: BuildSession,
   onUpdate: (message: string, fraction?: number) => void,
 ): Promise<ImageConfig> {
-  const { home, spec, key } = job;
+  const { home, spec, key, sources } = job;
   const context = join(session.scratch, "context");
   await mkdir(context);
   const hostFlags = await hostInputs(join(session.scratch, "host"));
-  const build = (part: "base" | "all", signal: AbortSignal | undefined) => {
-    const { text, buildArgs } = generateContainerfile(spec, part);
+  const build = (of: TemplateSpec, part: "base" | "all", tag: string, log: string, signal?: AbortSignal) => {
+    const { text, buildArgs } = generateContainerfile(of, sources, part);
     return buildContainer(session.store, {
       containerfile: text,
       context,
       buildArgs,
-      flags: [
-        ...session.flags,
-        ...hostFlags,
-        ...(part === "all" ? [`--tag=localhost/kiln:${key.slice(0, 32)}`] : []),
-      ],
+      flags: [...session.flags, ...hostFlags, `--tag=${tag}`],
       tmpdir: session.tmpdir,
-      logPath: home.log(`image-${key.slice(0, 16)}${part === "all" ? "-agent" : ""}`),
+      logPath: home.log(log),
       ...(signal ? { signal } : {}),
       onUpdate,
     });
   };
-  const [agent] = await together<Agent, string>(
+  /** What the template starts from, then the template itself, without the agent. */
+  const buildBase = async (of: TemplateSpec, log: string, signal: AbortSignal): Promise<void> => {
+    const parent = parentOf(of);
+    if (parent && !(await hasImage(session.store, baseTag(parent, sources), signal))) {
+      await buildBase(parent, `${log}-from`, signal);
+    }
+    await build(of, "base", baseTag(of, sources), log, signal);
+  };
+  const log = `image-${key.slice(0, 16)}`;
+  const [agent] = await together<Agent, void>(
     job.signal,
     (signal) => ensureAgent(home, { ...job, signal }),
-    (signal) => build("base", signal),
+    (signal) => buildBase(spec, log, signal),
   );
   if (agent.key !== job.agentKey) {
     throw new KilnError("BUILD_FAILED", "the agent's sources changed while the image was built", {
@@ -109,7 +119,8 @@ async function buildImage(
     });
   }
   await copyFile(agent.path, join(context, "agent"));
-  return inspectImage(session.store, await build("all", job.signal), job.signal);
+  const image = await build(spec, "all", `localhost/kiln:${key.slice(0, 32)}`, `${log}-agent`, job.signal);
+  return inspectImage(session.store, image, job.signal);
 }
 
 async function writeRootfs(

@@ -2,7 +2,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { KilnHome } from "../home.ts";
-import { templateSpecSchema } from "../template/spec.ts";
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -11,7 +10,7 @@ const recordSchema = z.strictObject({
   version: z.literal(1),
   key: hash,
   /** The spec as it was when the image was built. */
-  spec: templateSpecSchema,
+  spec: z.record(z.string(), z.unknown()),
   base: z.strictObject({
     name: z.string(),
     image_id: hash,
@@ -26,6 +25,8 @@ const recordSchema = z.strictObject({
       })
       .nullable(),
   }),
+  /** Where those things came from that can come from several places, with the digest of the script that was used. */
+  sources: z.record(z.string(), z.string()),
   image_id: hash,
   agent_key: hash,
   podman: z.string(),

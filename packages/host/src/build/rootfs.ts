@@ -2,12 +2,16 @@ import { join } from "node:path";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { lockFile } from "../os/file-lock.ts";
+import { usedSources } from "../template/containerfile.ts";
+import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { canonicalHash, rootfsHash } from "../template/spec-hash.ts";
 import { agentKey } from "./agent.ts";
 import type { BuildOptions } from "./build-session.ts";
 import type { RootfsJob } from "./rootfs-build.ts";
 import { ROOTFS_FILE, type RootfsRecord, readRootfsRecord } from "./rootfs-record.ts";
+import { ensureSources } from "./sources/ensure-sources.ts";
+import { knownSources } from "./sources/known-sources.ts";
 
 /** Changes when the image writer or what Kiln adds to an image changes: every rootfs is then built anew. */
 const IMAGE_FORMAT = 1;
@@ -23,14 +27,16 @@ export interface Rootfs {
   record: RootfsRecord;
 }
 
-/** The key of the rootfs that `spec` has with the present agent. */
-export async function rootfsKey(spec: TemplateSpec): Promise<string> {
-  return keyOf(spec, await agentKey());
+/** The key of the rootfs that `spec` has with the present agent, or undefined while no build has found its sources. */
+export async function rootfsKey(home: KilnHome, spec: TemplateSpec): Promise<string | undefined> {
+  const [agent, sources] = await Promise.all([agentKey(), knownSources(home)]);
+  return sources && keyOf(spec, agent, sources);
 }
 
 /** The rootfs of `spec` if it has been built, without building anything. */
 export async function findRootfs(home: KilnHome, spec: TemplateSpec): Promise<Rootfs | undefined> {
-  return openRootfs({ home, spec, key: await rootfsKey(spec) });
+  const key = await rootfsKey(home, spec);
+  return key === undefined ? undefined : openRootfs({ home, spec, key });
 }
 
 /**
@@ -46,8 +52,15 @@ export async function ensureRootfs(
   spec: TemplateSpec,
   options: BuildOptions = {},
 ): Promise<Rootfs> {
-  const agent = await agentKey();
-  const job: RootfsJob = { home, spec, key: keyOf(spec, agent), agentKey: agent, ...options };
+  const [agent, sources] = await Promise.all([agentKey(), ensureSources(home, options)]);
+  const job: RootfsJob = {
+    home,
+    spec,
+    key: keyOf(spec, agent, sources),
+    agentKey: agent,
+    sources,
+    ...options,
+  };
   const found = await openRootfs(job);
   if (found) return found;
   await using _lock = await lockFile(home.lock(`rootfs-${job.key.slice(0, 16)}`), options.signal);
@@ -61,8 +74,9 @@ export async function ensureRootfs(
   return built;
 }
 
-function keyOf(spec: TemplateSpec, agent: string): string {
-  return canonicalHash({ image_format: IMAGE_FORMAT, spec: rootfsHash(spec), agent });
+function keyOf(spec: TemplateSpec, agent: string, sources: Sources): string {
+  const used = usedSources(spec, sources);
+  return canonicalHash({ image_format: IMAGE_FORMAT, spec: rootfsHash(spec), sources: used, agent });
 }
 
 async function openRootfs({

@@ -2,6 +2,7 @@ import { findKernel } from "../build/kernel.ts";
 import { findRootfs } from "../build/rootfs.ts";
 import type { KilnHome } from "../home.ts";
 import { findSnapshot, subjectOf } from "../snapshot/manifest.ts";
+import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { knownProbe } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
@@ -19,6 +20,9 @@ export async function findBootable(
   if (!probe) return undefined;
   const vmm = new QemuEngine(probe);
   const { vcpu = spec.vcpu, memoryMib = spec.memory_mib } = size;
-  const snapshot = await findSnapshot(home, subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, spec.checks));
+  const snapshot = await findSnapshot(
+    home,
+    subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec)),
+  );
   return snapshot && { vmm, rootfs, kernel, snapshot };
 }

@@ -9,6 +9,7 @@ import { openOwnedFolder, sweepOwnedFolders } from "../os/owned-folder.ts";
 import type { OnProgress } from "../progress.ts";
 import { ensureSnapshot } from "../snapshot/make.ts";
 import { subjectOf } from "../snapshot/manifest.ts";
+import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
 import { probeQemu } from "../vmm/qemu/probe.ts";
@@ -72,11 +73,11 @@ export class SandboxHost implements AsyncDisposable {
     const snapshot = await ensureSnapshot(
       { home: this.#home, disks: this.#disks, directory: this.#directory, ...report },
       {
-        subject: subjectOf(rootfs, kernel, vmm, size, spec.checks),
+        subject: subjectOf(rootfs, kernel, vmm, size, checksOf(spec)),
         vmm,
         rootfs,
         kernel,
-        warmup: spec.checks,
+        warmup: checksOf(spec),
       },
     );
     return { vmm, rootfs, kernel, snapshot };

@@ -1,8 +1,7 @@
 import { KilnError } from "../errors.ts";
 import { KilnHome } from "../home.ts";
 import { SandboxHost } from "../sandbox/sandbox-host.ts";
-import { parseTemplateSpec } from "../template/parse-spec.ts";
-import { saveTemplate } from "../template/templates.ts";
+import { completeSpec, saveTemplate } from "../template/templates.ts";
 import { type WorkerMessage, WorkerRequest } from "./build-protocol.ts";
 
 /**
@@ -23,7 +22,7 @@ const send = (message: WorkerMessage) =>
 
 async function build(request: WorkerRequest): Promise<void> {
   const home = new KilnHome(request.home);
-  const spec = parseTemplateSpec(request.spec, "spec");
+  const spec = await completeSpec(home, request.spec, "spec");
   await using host = await SandboxHost.open(home);
   await host.prepareSpec(spec, {
     signal: cancelled.signal,

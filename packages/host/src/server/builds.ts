@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { writeFileAtomic } from "../os/atomic-file.ts";
+import { checksOf, writtenSpec } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { rootfsHash } from "../template/spec-hash.ts";
 import { WorkerMessage, type WorkerRequest } from "./build-protocol.ts";
@@ -119,7 +120,7 @@ export class Builds implements AsyncDisposable {
   async start(request: BuildRequest): Promise<Build> {
     const { spec, vcpu = spec.vcpu, memoryMib = spec.memory_mib, save } = request;
     const key = createHash("sha256")
-      .update(JSON.stringify([rootfsHash(spec), spec.checks, vcpu, memoryMib, save ? spec.name : ""]))
+      .update(JSON.stringify([rootfsHash(spec), checksOf(spec), vcpu, memoryMib, save ? spec.name : ""]))
       .digest("hex");
     for (const entry of this.#entries.values()) {
       if (entry.key === key && (entry.build.state === "queued" || entry.build.state === "running"))
@@ -214,7 +215,7 @@ export class Builds implements AsyncDisposable {
     worker.once("exit", () => outcome.resolve(undefined));
     const request: WorkerRequest = {
       home: this.#home.root,
-      spec,
+      spec: writtenSpec(spec),
       save,
       ...(vcpu === undefined ? {} : { vcpu }),
       ...(memoryMib === undefined ? {} : { memoryMib }),

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { KilnError, systemErrorCode } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { defaultLimits, type Limits } from "../sandbox/limits.ts";
+import { sourcesConfigSchema } from "../template/sources.ts";
 import { TEMPLATE_NAME } from "../template/spec.ts";
 
 const Config = z.strictObject({
@@ -14,6 +15,9 @@ const Config = z.strictObject({
   max_disk_mib_per_sandbox: z.int().min(16).optional(),
   max_processes_per_sandbox: z.int().min(16).max(1_000_000).optional(),
   max_builds: z.int().min(1).max(16).default(1),
+  sources: sourcesConfigSchema
+    .optional()
+    .meta({ description: "Where builds take things from; read by builds." }),
   pool: z
     .record(z.string().regex(TEMPLATE_NAME), z.int().min(0).max(100))
     .default({})

@@ -9,6 +9,7 @@ import {
   removeSavedTemplate,
   type SavedTemplate,
 } from "../sandbox/saved-template.ts";
+import { writtenSpec } from "../template/lineage.ts";
 import { specHash } from "../template/spec-hash.ts";
 import { listTemplates, removeTemplate, resolveTemplate } from "../template/templates.ts";
 import type { Builds } from "./builds.ts";
@@ -46,7 +47,7 @@ export async function describeTemplate(home: KilnHome, name: string, withSpec = 
       built: (await findBootable(home, spec)) !== undefined,
       vcpu: spec.vcpu,
       memory_mib: spec.memory_mib,
-      ...(withSpec ? { spec: { ...spec } } : {}),
+      ...(withSpec ? { spec: { ...writtenSpec(spec) } } : {}),
     };
   } catch (error) {
     if (error instanceof KilnError && error.code === "SPEC_INVALID") {

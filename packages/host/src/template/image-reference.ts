@@ -23,3 +23,10 @@ export function normaliseImageReference(reference: string): string {
   if (digest !== undefined) return `${host}/${rest}@${digest}`;
   return /:[^/]*$/.test(rest) ? `${host}/${rest}` : `${host}/${rest}:latest`;
 }
+
+/** The suite when `name`, in its full form, is an official Debian image, which can be made from Debian's archive. */
+export function debianSuite(name: string): string | undefined {
+  return /^docker\.io\/library\/debian:([a-z]+)(?:-slim)?$/.exec(name)?.[1];
+}
+
+export const isOfficialDebian = (name: string): boolean => debianSuite(name) !== undefined;

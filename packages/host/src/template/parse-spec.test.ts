@@ -25,6 +25,7 @@ test("fills in the defaults and brings what has several forms into one", () => {
     name: "t",
     base_image: "docker.io/library/debian:latest",
     apt_packages: ["curl", "git"],
+    tools: [],
     setup_commands: [],
     env: {},
     vcpu: 2,

@@ -16,6 +16,8 @@ const FIELD_HINTS: Record<string, string> = {
   name: "lower-case letters, digits, '.', '_' and '-', at most 63, such as \"python-ml\"",
   base_image: 'an image name such as "docker.io/library/debian:bookworm-slim"',
   apt_packages: 'Debian package names such as "git" or "curl=7.88.1-10+deb12u8"',
+  from: 'the name of a template such as "python"',
+  tools: 'some of "node", "node@22", "uv", "rust"',
   setup_commands: 'shell commands such as "pip install numpy"',
   env: "variables by name; names are letters, digits and '_', not starting with a digit; values are strings",
   vcpu: "a whole number from 1 to 64",
@@ -40,6 +42,7 @@ export function parseTemplateSpec(input: unknown, source = "the TemplateSpec"): 
   const parsed = templateSpecSchema.safeParse(input);
   const problems = [
     ...protoKeys(input),
+    ...twoStarts(input),
     ...(parsed.success ? [] : parsed.error.issues.flatMap((issue) => describeIssue(issue, input))),
   ].slice(0, MAX_PROBLEMS);
   if (!parsed.success || problems.length > 0) throw invalidSpec(problems, source);
@@ -48,6 +51,7 @@ export function parseTemplateSpec(input: unknown, source = "the TemplateSpec"): 
     ...spec,
     base_image: normaliseImageReference(spec.base_image),
     apt_packages: [...new Set(spec.apt_packages)].sort(),
+    tools: [...spec.tools].sort(),
   };
 }
 
@@ -71,6 +75,18 @@ function protoKeys(input: unknown): SpecProblem[] {
   return [
     ...(Object.hasOwn(input, "__proto__") ? [problem("$.__proto__")] : []),
     ...(isObject(input.env) && Object.hasOwn(input.env, "__proto__") ? [problem("$.env.__proto__")] : []),
+  ];
+}
+
+/** A spec starts from an image or from a template. */
+function twoStarts(input: unknown): SpecProblem[] {
+  if (!isObject(input) || input.from === undefined || input.base_image === undefined) return [];
+  return [
+    {
+      path: "$.base_image",
+      message: 'cannot be given together with "from"',
+      hint: "the base image is that of the template it starts from",
+    },
   ];
 }
 

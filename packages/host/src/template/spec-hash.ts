@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";
+import { checksOf, parentOf } from "./lineage.ts";
 import type { TemplateSpec } from "./spec.ts";
 
 /** SHA-256, in hex, of `value` in canonical JSON (RFC 8785). */
@@ -10,9 +11,21 @@ export function canonicalHash(value: unknown): string {
 }
 
 /** What a spec says about the bytes of the root file system, and nothing else. */
-function rootfsPart(spec: TemplateSpec) {
-  const { base_image, apt_packages, setup_commands, env, workdir, user, disk_mib } = spec;
-  return { format: 1, base_image, apt_packages, setup_commands, env, workdir, user, disk_mib };
+function rootfsPart(spec: TemplateSpec): object {
+  const { base_image, apt_packages, tools, setup_commands, env, workdir, user, disk_mib } = spec;
+  const parent = parentOf(spec);
+  return {
+    format: 1,
+    base_image,
+    apt_packages,
+    ...(tools.length === 0 ? {} : { tools }),
+    setup_commands,
+    env,
+    workdir,
+    user,
+    disk_mib,
+    ...(parent === undefined ? {} : { parent: rootfsHash(parent) }),
+  };
 }
 
 /** Identifies what `spec` puts on the disk: changes with every field that changes a byte of it, and with no other. */
@@ -22,6 +35,6 @@ export function rootfsHash(spec: TemplateSpec): string {
 
 /** Identifies the whole template but for its name: two specs with one hash are the same machine. */
 export function specHash(spec: TemplateSpec): string {
-  const { vcpu, memory_mib, checks } = spec;
-  return canonicalHash({ ...rootfsPart(spec), vcpu, memory_mib, checks });
+  const { vcpu, memory_mib } = spec;
+  return canonicalHash({ ...rootfsPart(spec), vcpu, memory_mib, checks: checksOf(spec) });
 }

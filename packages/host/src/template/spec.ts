@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { IMAGE_REFERENCE } from "./image-reference.ts";
+import { splitTool, TOOL } from "./tools.ts";
 
 /** Limits of a TemplateSpec. Sizes are in bytes of UTF-8 unless the name says otherwise. */
 export const SPEC_LIMITS = {
   packages: 512,
+  tools: 16,
   commands: 256,
   commandBytes: 16 * 1024,
   envVariables: 256,
@@ -68,12 +70,28 @@ export const templateSpecSchema = z
       .meta({
         description: "The image to start from, Debian or a relative of it when packages are installed.",
       }),
+    from: z.string().max(63, STOP).regex(TEMPLATE_NAME).optional().meta({
+      description:
+        "A template to start from instead of a base image. Its steps come first and are shared; what is not said here is as it is there.",
+    }),
     apt_packages: z
       .array(z.string().max(200, STOP).regex(PACKAGE_NAME))
       .max(SPEC_LIMITS.packages)
       .default([])
       .meta({
         description: "Debian packages, each optionally as name=version. Order and repeats do not matter.",
+      }),
+    tools: z
+      .array(z.string().max(64, STOP).regex(TOOL))
+      .max(SPEC_LIMITS.tools)
+      .default([])
+      .refine(
+        (tools) => new Set(tools.map((tool) => splitTool(tool).name)).size === tools.length,
+        "must name each tool once",
+      )
+      .meta({
+        description:
+          'What Kiln knows how to install from whatever source is in reach: "node@22" (with npm), "uv", "rust".',
       }),
     setup_commands: z
       .array(shellCommand)
@@ -133,4 +151,7 @@ export const templateSpecSchema = z
 
 export type TemplateSpecInput = z.input<typeof templateSpecSchema>;
 /** A validated, complete description of a machine. */
-export type TemplateSpec = Omit<z.output<typeof templateSpecSchema>, "$schema">;
+export type TemplateSpec = Omit<z.output<typeof templateSpecSchema>, "$schema"> & {
+  /** The template that `from` names, once it was looked up (`completeSpec`). */
+  parent?: TemplateSpec;
+};

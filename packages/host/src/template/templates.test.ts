@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { KilnHome } from "../home.ts";
 import { templateJsonSchema } from "./json-schema.ts";
+import { checksOf, writtenSpec } from "./lineage.ts";
 import { parseTemplateSpec } from "./parse-spec.ts";
-import { listTemplates, removeTemplate, resolveTemplate, saveTemplate } from "./templates.ts";
+import { specHash } from "./spec-hash.ts";
+import { completeSpec, listTemplates, removeTemplate, resolveTemplate, saveTemplate } from "./templates.ts";
 
 const project = join(import.meta.dirname, "../../../..");
 
@@ -20,13 +22,15 @@ async function withHome(work: (home: KilnHome) => Promise<void>): Promise<void> 
 }
 
 test("every template and example in the tree is valid and named after its file", async () => {
-  for (const folder of ["templates", "examples"]) {
-    for (const file of await readdir(join(project, folder))) {
-      if (!file.endsWith(".json") || file === "template.schema.json") continue;
-      const spec = parseTemplateSpec(JSON.parse(await readFile(join(project, folder, file), "utf8")), file);
-      assert.equal(`${spec.name}.json`, file);
+  await withHome(async (home) => {
+    for (const folder of ["templates", "examples/templates"]) {
+      for (const file of await readdir(join(project, folder))) {
+        if (!/\.jsonc?$/.test(file) || file === "template.schema.json") continue;
+        const spec = await resolveTemplate(home, join(project, folder, file));
+        assert.equal(spec.name, file.replace(/\.jsonc?$/, ""));
+      }
     }
-  }
+  });
 });
 
 test("the published JSON Schema is the one in the code", async () => {
@@ -47,6 +51,50 @@ test("a name means the user's template, then a built-in one; a path means a file
     await removeTemplate(home, "python");
     assert.equal((await resolveTemplate(home, "python")).memory_mib, 512);
     await assert.rejects(removeTemplate(home, "python"), { code: "TEMPLATE_NOT_FOUND" });
+  }));
+
+test("a spec file may have comments and trailing commas, and says where it has a mistake", () =>
+  withHome(async (home) => {
+    await mkdir(home.root, { recursive: true });
+    const file = join(home.root, "spec.jsonc");
+    await writeFile(file, '{ // mine\n  "name": "mine", /* two */ "vcpu": 3,\n}\n');
+    assert.equal((await resolveTemplate(home, file)).vcpu, 3);
+    await writeFile(file, '{ // mine\n  "name": "mine" "vcpu": 3 }');
+    await assert.rejects(resolveTemplate(home, file), {
+      code: "SPEC_INVALID",
+      message: `${file} is not JSON: comma expected at line 2, column 18`,
+    });
+    await writeFile(file, '{ // mine\n  "name": "mine", "__proto__": { "vcpu": 3 } }');
+    await assert.rejects(resolveTemplate(home, file), {
+      code: "SPEC_INVALID",
+      message: /__proto__.*reserved/,
+    });
+  }));
+
+test("what a spec does not say of the machine is as in the template it starts from", () =>
+  withHome(async (home) => {
+    await saveTemplate(
+      home,
+      parseTemplateSpec({ name: "a", memory_mib: 768, user: "dev", checks: ["true"] }),
+    );
+    const child = await completeSpec(home, { name: "b", from: "a", vcpu: 3, checks: ["false"] });
+    assert.deepEqual(
+      [child.vcpu, child.memory_mib, child.user, child.parent?.name, checksOf(child)],
+      [3, 768, "dev", "a", ["true", "false"]],
+    );
+    await saveTemplate(home, child);
+    const again = await resolveTemplate(home, "b");
+    assert.deepEqual(again, child);
+    assert.equal(specHash(again), specHash(child));
+    const grandchild = await completeSpec(home, { name: "c", from: "b" });
+    assert.equal(grandchild.memory_mib, 768);
+    assert.deepEqual(await completeSpec(home, writtenSpec(grandchild)), grandchild);
+    await assert.rejects(completeSpec(home, { name: "d", from: "nothing" }), { code: "TEMPLATE_NOT_FOUND" });
+    await assert.rejects(completeSpec(home, { name: "d", from: "a", base_image: "debian" }), {
+      code: "SPEC_INVALID",
+    });
+    await saveTemplate(home, { ...parseTemplateSpec({ name: "a", from: "b" }), parent: child });
+    await assert.rejects(resolveTemplate(home, "a"), { code: "SPEC_INVALID", message: /a → b → a/ });
   }));
 
 test("what cannot be found or read is said clearly", () =>

@@ -3,6 +3,8 @@ import { basename, join } from "node:path";
 import { KilnError, systemErrorCode } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { writeFileAtomic } from "../os/atomic-file.ts";
+import { parseJsonWithComments } from "./json-with-comments.ts";
+import { writtenSpec } from "./lineage.ts";
 import { nearest } from "./nearest.ts";
 import { parseTemplateSpec } from "./parse-spec.ts";
 import { TEMPLATE_NAME, type TemplateSpec } from "./spec.ts";
@@ -21,22 +23,71 @@ export interface TemplateEntry {
 }
 
 /**
- * The spec that `ref` stands for: a path to a spec file (anything with a `/`, or ending in `.json`), else a template
- * of the user's, else a built-in one.
+ * The spec that `ref` stands for: a path to a spec file (anything with a `/`, or ending in `.json` or
+ * `.jsonc`), else a template of the user's, else a built-in one.
  *
  * @throws KilnError `TEMPLATE_NOT_FOUND`, `SPEC_INVALID`.
  * @example
  * const spec = await resolveTemplate(KilnHome.fromEnvironment(), "python");
  */
 export async function resolveTemplate(home: KilnHome, ref: string): Promise<TemplateSpec> {
-  if (ref.includes("/") || ref.endsWith(".json")) {
-    const spec = await readSpec(ref);
-    if (spec === undefined) throw new KilnError("TEMPLATE_NOT_FOUND", `there is no spec file ${ref}`);
-    return spec;
+  if (isSpecFile(ref)) {
+    const input = await readSpec(ref);
+    if (input === undefined) throw new KilnError("TEMPLATE_NOT_FOUND", `there is no spec file ${ref}`);
+    return completeSpec(home, input, ref);
   }
+  return resolveName(home, ref, []);
+}
+
+/** Whether a reference to a template is the path of a spec file. */
+export const isSpecFile = (ref: string): boolean => ref.includes("/") || /\.jsonc?$/.test(ref);
+
+/**
+ * Checks a spec and, where it starts from another template, looks that up: what the spec does not say of the machine
+ * (`vcpu`, `memory_mib`, `disk_mib`, `workdir`, `user`) is as it is there.
+ *
+ * @param source what the spec came from, for messages.
+ * @throws KilnError `SPEC_INVALID`, `TEMPLATE_NOT_FOUND`.
+ */
+export async function completeSpec(home: KilnHome, input: unknown, source?: string): Promise<TemplateSpec> {
+  return complete(home, input, source, []);
+}
+
+/** What a spec takes over from the template it starts from unless it says otherwise. */
+const INHERITED = ["vcpu", "memory_mib", "disk_mib", "workdir", "user"] as const;
+/** Templates that start from each other: more would be a mistake. */
+const MAX_LINEAGE = 16;
+
+/** @param heirs names of the templates that are being looked up because they start from this one */
+async function complete(
+  home: KilnHome,
+  input: unknown,
+  source: string | undefined,
+  heirs: readonly string[],
+): Promise<TemplateSpec> {
+  const spec = parseTemplateSpec(input, source);
+  if (spec.from === undefined) return spec;
+  const trail = [...heirs, spec.name];
+  if (trail.includes(spec.from) || trail.length > MAX_LINEAGE) {
+    const path = [...trail, spec.from].join(" → ");
+    throw new KilnError("SPEC_INVALID", `a template cannot start from itself: ${path}`, {
+      hint: 'change "from", or give the template another name',
+    });
+  }
+  const parent = await resolveName(home, spec.from, trail);
+  const given = input as Record<string, unknown>;
+  const inherited = Object.fromEntries(
+    INHERITED.filter((field) => given[field] === undefined).map((field) => [field, parent[field]]),
+  );
+  return { ...spec, ...inherited, base_image: parent.base_image, parent };
+}
+
+async function resolveName(home: KilnHome, ref: string, heirs: readonly string[]): Promise<TemplateSpec> {
   if (TEMPLATE_NAME.test(ref) && ref.length <= 63) {
-    const spec = (await readSpec(home.template(ref))) ?? (await readSpec(join(BUILT_IN, `${ref}.json`)));
-    if (spec !== undefined) return spec;
+    for (const path of [home.template(ref), join(BUILT_IN, `${ref}.json`)]) {
+      const input = await readSpec(path);
+      if (input !== undefined) return complete(home, input, path, heirs);
+    }
   }
   const names = (await listTemplates(home)).map(({ name }) => name);
   const guess = nearest(ref, names);
@@ -65,7 +116,7 @@ export async function listTemplates(home: KilnHome): Promise<TemplateEntry[]> {
 
 /** Keeps `spec` under its own name among the user's templates, replacing an older one of that name. */
 export async function saveTemplate(home: KilnHome, spec: TemplateSpec): Promise<void> {
-  await writeFileAtomic(home.template(spec.name), `${JSON.stringify(spec, undefined, 2)}\n`);
+  await writeFileAtomic(home.template(spec.name), `${JSON.stringify(writtenSpec(spec), undefined, 2)}\n`);
 }
 
 /**
@@ -83,18 +134,10 @@ export async function removeTemplate(home: KilnHome, name: string): Promise<void
   await rm(entry.path, { force: true });
 }
 
-/** The spec in the file `path`, or undefined when there is no such file. */
-async function readSpec(path: string): Promise<TemplateSpec | undefined> {
+/** What is written in the file `path`, or undefined when there is no such file. */
+async function readSpec(path: string): Promise<unknown> {
   const text = await readText(path);
-  if (text === undefined) return undefined;
-  let input: unknown;
-  try {
-    input = JSON.parse(text);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new KilnError("SPEC_INVALID", `${path} is not JSON: ${reason}`, { cause: error });
-  }
-  return parseTemplateSpec(input, path);
+  return text === undefined ? undefined : parseJsonWithComments(text, path);
 }
 
 async function readText(path: string): Promise<string | undefined> {

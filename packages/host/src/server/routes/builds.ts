@@ -1,6 +1,5 @@
 import { Readable } from "node:stream";
-import { parseTemplateSpec } from "../../template/parse-spec.ts";
-import { resolveTemplate } from "../../template/templates.ts";
+import { completeSpec, resolveTemplate } from "../../template/templates.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { errors, NDJSON, raw } from "../responses.ts";
@@ -14,7 +13,9 @@ export function addBuildRoutes(app: App, { home, builds, closing }: DaemonContex
     { schema: { tags, summary: "Build a template", body: CreateBuild, response: { 202: Build, ...errors } } },
     async ({ body }, reply) => {
       const own = "spec" in body;
-      const spec = own ? parseTemplateSpec(body.spec, "spec") : await resolveTemplate(home, body.template);
+      const spec = own
+        ? await completeSpec(home, body.spec, "spec")
+        : await resolveTemplate(home, body.template);
       const build = await builds.start({ spec, vcpu: body.vcpu, memoryMib: body.memory_mib, save: own });
       return reply.code(202).send(build);
     },
