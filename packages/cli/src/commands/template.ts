@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { given, wholeNumber } from "../options.ts";
 import { Signals } from "../signals.ts";
+import { addTemplateContents } from "./template-contents.ts";
 
 const JSON_OPTION = ["--json", "print JSON"] as const;
 const TEMPLATE_ARGUMENT = ["<template>", "name of a template, or path of a spec file"] as const;
@@ -99,4 +100,6 @@ Examples:
     .action(async (ref: string, flags: { json?: boolean }) =>
       (await import("../template/inspect.ts")).hash(ref, flags.json ?? false),
     );
+
+  addTemplateContents(template);
 }

@@ -8,6 +8,7 @@ import { baseTag, generateContainerfile, usedSources } from "../template/contain
 import { parentOf, writtenSpec } from "../template/lineage.ts";
 import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
+import { VERSION } from "../version.ts";
 import { type Agent, ensureAgent } from "./agent.ts";
 import { publishFolder } from "./artifact-cache.ts";
 import { type BuildOptions, type BuildSession, openBuildSession } from "./build-session.ts";
@@ -18,6 +19,8 @@ import { exportImage } from "./export-image.ts";
 import { GUEST_CONFIG_PATH, guestConfig } from "./guest-config.ts";
 import { hostInputs } from "./host-inputs.ts";
 import { hasImage, type ImageConfig, inspectImage } from "./image-config.ts";
+import { Inventory } from "./inventory/inventory.ts";
+import { PACKAGES_FILE, type PackagesFile } from "./inventory/packages-file.ts";
 import { RECORD_FILE, ROOTFS_FILE, type RootfsRecord } from "./rootfs-record.ts";
 import { together } from "./together.ts";
 
@@ -45,12 +48,14 @@ export async function buildRootfs(job: RootfsJob): Promise<void> {
   const built = performance.now();
   const folder = join(session.scratch, "rootfs");
   await mkdir(folder);
+  const inventory = new Inventory();
   const written = await runStage(onProgress, `rootfs ${spec.name}`, (update) =>
-    writeRootfs(job, session, image, join(folder, ROOTFS_FILE), update),
+    writeRootfs(job, session, image, join(folder, ROOTFS_FILE), inventory, update),
   );
   const base = await inspectImage(session.store, spec.base_image, signal);
   const record: RootfsRecord = {
     version: 1,
+    kiln: VERSION,
     key,
     spec: writtenSpec(spec),
     base: {
@@ -72,6 +77,12 @@ export async function buildRootfs(job: RootfsJob): Promise<void> {
     build_ms: Math.round(built - started),
     export_ms: Math.round(performance.now() - built),
   };
+  const packages: PackagesFile = {
+    version: 1,
+    distribution: inventory.distribution ?? null,
+    packages: inventory.packages,
+  };
+  await writeFile(join(folder, PACKAGES_FILE), `${JSON.stringify(packages)}\n`);
   await writeFile(join(folder, RECORD_FILE), `${JSON.stringify(record, undefined, 2)}\n`);
   await publishFolder(folder, home.rootfs(key));
 }
@@ -128,6 +139,7 @@ async function writeRootfs(
   session: BuildSession,
   image: ImageConfig,
   path: string,
+  inventory: Inventory,
   update: (message: string) => void,
 ): Promise<Ext4Image> {
   checkEnvironment(spec, image);
@@ -143,6 +155,7 @@ async function writeRootfs(
     label: "kiln",
     seed: key,
     durable: true,
+    observer: inventory,
     ...(signal ? { signal } : {}),
     onProgress: ({ tarBytes, entries }) => update(`${Math.round(tarBytes / MIB)} MiB, ${entries} files`),
   });

@@ -8,6 +8,8 @@ const hash = z.string().regex(/^[0-9a-f]{64}$/);
 /** Content of rootfs/<key>/rootfs.json: what the image beside it was made of, by what, and in what time. */
 const recordSchema = z.strictObject({
   version: z.literal(1),
+  /** Version of Kiln. */
+  kiln: z.string(),
   key: hash,
   /** The spec as it was when the image was built. */
   spec: z.record(z.string(), z.unknown()),

@@ -14,7 +14,7 @@ import { ensureSources } from "./sources/ensure-sources.ts";
 import { knownSources } from "./sources/known-sources.ts";
 
 /** Changes when the image writer or what Kiln adds to an image changes: every rootfs is then built anew. */
-const IMAGE_FORMAT = 1;
+const IMAGE_FORMAT = 2;
 
 /** The root file system of a template, an ext4 image that nobody writes to. */
 export interface Rootfs {

@@ -15,6 +15,7 @@ import { FileTree, newDirectory } from "./file-tree.ts";
 import { digestFile, ImageDigest } from "./image-digest.ts";
 import { invalid } from "./invalid.ts";
 import { MAX_ID } from "./tar/limits.ts";
+import { both, type TarHandler } from "./tar/tar-entry.ts";
 import { TarReader } from "./tar/tar-reader.ts";
 import { TreeBuilder } from "./tree-builder.ts";
 
@@ -52,6 +53,8 @@ export interface WriteExt4ImageOptions {
    * not a power cut. @default false
    */
   durable?: boolean;
+  /** Is told of every entry of the archive, and of its content, as it goes by. */
+  observer?: TarHandler;
   signal?: AbortSignal;
   /** Called about once for each MiB of the archive. */
   onProgress?: (progress: { tarBytes: number; entries: number }) => void;
@@ -132,7 +135,8 @@ async function writeContent(
     if (removed.kind === "file") allocator.release(removed.extents);
   });
 
-  const reader = new TarReader(new TreeBuilder(tree, content));
+  const builder = new TreeBuilder(tree, content);
+  const reader = new TarReader(options.observer ? both(builder, options.observer) : builder);
   await readArchive(reader, writer, allocator, tar, options);
   tree.finish();
   for (const extra of options.extraFiles ?? []) {

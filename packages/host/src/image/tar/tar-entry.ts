@@ -41,3 +41,21 @@ export interface TarHandler {
   /** The content of the entry that began last is complete. */
   entryEnd(): void;
 }
+
+/** Tells two handlers of the same archive, `first` first. */
+export function both(first: TarHandler, second: TarHandler): TarHandler {
+  return {
+    entry(entry) {
+      first.entry(entry);
+      second.entry(entry);
+    },
+    data(bytes) {
+      first.data(bytes);
+      second.data(bytes);
+    },
+    entryEnd() {
+      first.entryEnd();
+      second.entryEnd();
+    },
+  };
+}
