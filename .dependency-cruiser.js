@@ -33,7 +33,7 @@ export default {
     only("network", []),
     only("guest", []),
     only("vmm", ["guest"]),
-    only("build", ["template", "image"]),
+    only("build", ["template", "image", "block"]),
     only("snapshot", ["block", "guest", "vmm", "build", "template"]),
     only("sandbox", ["snapshot", "block", "network", "guest", "vmm", "build", "template", "image"]),
   ],

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncDirectory } from "../os/atomic-file.ts";
 
@@ -43,6 +43,7 @@ export async function listFiles(
  */
 export async function publishFolder(from: string, to: string): Promise<void> {
   for (const name of await readdir(from)) {
+    if (!(await stat(join(from, name))).isFile()) continue; // A folder's files are its maker's.
     const file = await open(join(from, name), "r");
     try {
       await file.sync();

@@ -1,8 +1,17 @@
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { openLower } from "../block/disk/lower.ts";
+import { readLower } from "../block/disk/read-lower.ts";
+import { finishLayer, layerData } from "../block/disk/write-layer.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
-import { type Ext4Image, type ExtraFile, writeExt4Image } from "../image/write-ext4-image.ts";
+import type { BlockReader } from "../image/ext4/parent-image.ts";
+import {
+  type Ext4Image,
+  type ExtraFile,
+  type WriteExt4ImageOptions,
+  writeExt4Image,
+} from "../image/write-ext4-image.ts";
 import { runStage } from "../progress.ts";
 import { baseTag, generateContainerfile, usedSources } from "../template/containerfile.ts";
 import { parentOf, writtenSpec } from "../template/lineage.ts";
@@ -21,7 +30,7 @@ import { hostInputs } from "./host-inputs.ts";
 import { hasImage, type ImageConfig, inspectImage } from "./image-config.ts";
 import { Inventory } from "./inventory/inventory.ts";
 import { PACKAGES_FILE, type PackagesFile } from "./inventory/packages-file.ts";
-import { RECORD_FILE, ROOTFS_FILE, type RootfsRecord } from "./rootfs-record.ts";
+import { LAYER_FOLDER, RECORD_FILE, ROOTFS_FILE, type RootfsRecord } from "./rootfs-record.ts";
 import { together } from "./together.ts";
 
 const MIB = 1024 * 1024;
@@ -35,6 +44,17 @@ export interface RootfsJob extends BuildOptions {
   agentKey: string;
   /** Where tools and Debian's image come from. */
   sources: Sources;
+  /** The rootfs of the template that the spec starts from. */
+  parent?: ParentRootfs;
+}
+
+/** A rootfs that another one can be a layer on. */
+export interface ParentRootfs {
+  key: string;
+  path: string;
+  layers: readonly string[];
+  sizeBytes: number;
+  record: RootfsRecord;
 }
 
 /** Builds the image with podman, writes its files to an ext4 image and publishes that with its record. */
@@ -50,13 +70,14 @@ export async function buildRootfs(job: RootfsJob): Promise<void> {
   await mkdir(folder);
   const inventory = new Inventory();
   const written = await runStage(onProgress, `rootfs ${spec.name}`, (update) =>
-    writeRootfs(job, session, image, join(folder, ROOTFS_FILE), inventory, update),
+    writeRootfs(job, session, image, folder, inventory, update),
   );
   const base = await inspectImage(session.store, spec.base_image, signal);
   const record: RootfsRecord = {
     version: 1,
     kiln: VERSION,
     key,
+    parent: sharedParent(job)?.key ?? null,
     spec: writtenSpec(spec),
     base: {
       name: spec.base_image,
@@ -134,12 +155,57 @@ async function buildImage(
   return inspectImage(session.store, image, job.signal);
 }
 
+/** The parent that blocks are shared with: a disk of another size has everything elsewhere. */
+const sharedParent = ({ spec, parent }: RootfsJob): ParentRootfs | undefined =>
+  parent?.sizeBytes === spec.disk_mib * MIB ? parent : undefined;
+
+/** Writes the image's files to the folder: as an image of its own, or as a layer on the parent's. */
 async function writeRootfs(
+  job: RootfsJob,
+  session: BuildSession,
+  image: ImageConfig,
+  folder: string,
+  inventory: Inventory,
+  update: (message: string) => void,
+): Promise<Ext4Image> {
+  const parent = sharedParent(job);
+  if (parent === undefined) {
+    return writeImage(job, session, image, { path: join(folder, ROOTFS_FILE), observer: inventory }, update);
+  }
+  const layer = join(folder, LAYER_FOLDER);
+  await mkdir(layer, { mode: 0o700 });
+  const lower = await openLower({ base: parent.path, layers: parent.layers, sizeBytes: parent.sizeBytes });
+  try {
+    const blocks: BlockReader = {
+      sizeBytes: lower.sizeBytes,
+      read: (block, count) => readLower(lower, block, count),
+    };
+    const written = await writeImage(
+      job,
+      session,
+      image,
+      { path: layerData(layer), observer: inventory, parent: { blocks, digest: parent.record.digest } },
+      update,
+    );
+    await finishLayer(layer, {
+      sizeBytes: lower.sizeBytes,
+      // Of its content: a layer that is built again fits below what was made on the first.
+      identity: written.digest.slice("sha256:".length).slice(0, 32),
+      parent: lower.top,
+      data: written.changes?.data ?? [],
+      zeros: written.changes?.zeros ?? [],
+    });
+    return written;
+  } finally {
+    lower.close();
+  }
+}
+
+async function writeImage(
   { spec, key, signal }: RootfsJob,
   session: BuildSession,
   image: ImageConfig,
-  path: string,
-  inventory: Inventory,
+  target: Pick<WriteExt4ImageOptions, "path" | "observer" | "parent">,
   update: (message: string) => void,
 ): Promise<Ext4Image> {
   checkEnvironment(spec, image);
@@ -148,14 +214,13 @@ async function writeRootfs(
     ...(signal ? { signal } : {}),
   });
   const writing = writeExt4Image({
+    ...target,
     tar: exported.tar,
-    path,
     sizeBytes: spec.disk_mib * MIB,
     extraFiles: extraFiles(spec, image),
     label: "kiln",
     seed: key,
     durable: true,
-    observer: inventory,
     ...(signal ? { signal } : {}),
     onProgress: ({ tarBytes, entries }) => update(`${Math.round(tarBytes / MIB)} MiB, ${entries} files`),
   });

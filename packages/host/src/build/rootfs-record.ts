@@ -11,6 +11,8 @@ const recordSchema = z.strictObject({
   /** Version of Kiln. */
   kiln: z.string(),
   key: hash,
+  /** Key of the rootfs that this one is a layer on; it is needed for as long as this one is there. */
+  parent: hash.nullable(),
   /** The spec as it was when the image was built. */
   spec: z.record(z.string(), z.unknown()),
   base: z.strictObject({
@@ -45,6 +47,8 @@ const recordSchema = z.strictObject({
 export type RootfsRecord = z.output<typeof recordSchema>;
 
 export const ROOTFS_FILE = "rootfs.ext4";
+/** Folder of the layer, of a rootfs that has a parent: a sealed diff as block.md describes it. */
+export const LAYER_FOLDER = "layer";
 export const RECORD_FILE = "rootfs.json";
 
 /** The record of the finished rootfs `key`, or undefined when there is none that this version of Kiln can use. */

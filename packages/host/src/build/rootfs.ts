@@ -3,24 +3,27 @@ import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { lockFile } from "../os/file-lock.ts";
 import { usedSources } from "../template/containerfile.ts";
+import { parentOf } from "../template/lineage.ts";
 import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { canonicalHash, rootfsHash } from "../template/spec-hash.ts";
 import { agentKey } from "./agent.ts";
 import type { BuildOptions } from "./build-session.ts";
 import type { RootfsJob } from "./rootfs-build.ts";
-import { ROOTFS_FILE, type RootfsRecord, readRootfsRecord } from "./rootfs-record.ts";
+import { LAYER_FOLDER, ROOTFS_FILE, type RootfsRecord, readRootfsRecord } from "./rootfs-record.ts";
 import { ensureSources } from "./sources/ensure-sources.ts";
 import { knownSources } from "./sources/known-sources.ts";
 
 /** Changes when the image writer or what Kiln adds to an image changes: every rootfs is then built anew. */
 const IMAGE_FORMAT = 2;
 
-/** The root file system of a template, an ext4 image that nobody writes to. */
+/** The root file system of a template, an ext4 image that nobody writes to: a file, and layers of what differs from it. */
 export interface Rootfs {
   key: string;
-  /** The image file. */
+  /** The image file at the bottom. */
   path: string;
+  /** Folders of the sealed diffs on it, lowest first: one for each template on the way from there to this one. */
+  layers: string[];
   sizeBytes: number;
   /** What was asked for; its name, vcpu and memory may differ from what the image was first built for. */
   spec: TemplateSpec;
@@ -63,6 +66,10 @@ export async function ensureRootfs(
   };
   const found = await openRootfs(job);
   if (found) return found;
+  const parentSpec = parentOf(spec);
+  // Before the lock is taken: it is a rootfs like any other, with a lock of its own.
+  const parent = parentSpec && (await ensureRootfs(home, parentSpec, options));
+  if (parent) job.parent = parent;
   await using _lock = await lockFile(home.lock(`rootfs-${job.key.slice(0, 16)}`), options.signal);
   const made = await openRootfs(job);
   if (made) return made;
@@ -84,7 +91,25 @@ async function openRootfs({
   spec,
   key,
 }: Pick<RootfsJob, "home" | "spec" | "key">): Promise<Rootfs | undefined> {
+  const files = await openFiles(home, key, 0);
+  if (!files) return undefined;
+  const { record, path, layers } = files;
+  return { key, path, layers, sizeBytes: record.size_bytes, spec, record };
+}
+
+/** More rootfs on each other than this are none of Kiln's. */
+const MAX_LINEAGE = 32;
+
+async function openFiles(
+  home: KilnHome,
+  key: string,
+  depth: number,
+): Promise<{ record: RootfsRecord; path: string; layers: string[] } | undefined> {
   const record = await readRootfsRecord(home, key);
-  if (!record) return undefined;
-  return { key, path: join(home.rootfs(key), ROOTFS_FILE), sizeBytes: record.size_bytes, spec, record };
+  if (!record || depth > MAX_LINEAGE) return undefined;
+  if (record.parent === null) return { record, path: join(home.rootfs(key), ROOTFS_FILE), layers: [] };
+  const below = await openFiles(home, record.parent, depth + 1);
+  return (
+    below && { record, path: below.path, layers: [...below.layers, join(home.rootfs(key), LAYER_FOLDER)] }
+  );
 }

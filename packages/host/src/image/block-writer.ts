@@ -1,5 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { BLOCK_SIZE } from "./ext4/layout.ts";
+import type { BlockReader } from "./ext4/parent-image.ts";
 import type { ImageDigest } from "./image-digest.ts";
 
 /** Bytes gathered before they are written. */
@@ -18,6 +19,36 @@ interface Batch {
   used: number;
 }
 
+/** Which blocks of an image differ from those of the parent image below it. */
+export class LayerChanges {
+  readonly #parent: BlockReader;
+  /** From this block on the parent is zero. */
+  readonly #end: number;
+  /** Blocks whose content is in the layer. */
+  readonly data = new Set<number>();
+  /** Blocks that are zero, and not in the parent. */
+  readonly zeros = new Set<number>();
+
+  constructor(parent: BlockReader, end: number) {
+    this.#parent = parent;
+    this.#end = end;
+  }
+
+  /** Whether `block`, which is to be `bytes`, is something else in the parent; it then counts as changed. */
+  change(block: number, bytes: Uint8Array): boolean {
+    if (block < this.#end && this.#parent.read(block, 1).equals(bytes)) return false;
+    this.data.add(block);
+    this.zeros.delete(block);
+    return true;
+  }
+
+  /** Makes `block` zero. */
+  clear(block: number): void {
+    this.data.delete(block);
+    if (block < this.#end && !this.#parent.read(block, 1).equals(ZERO_BLOCK)) this.zeros.add(block);
+  }
+}
+
 /**
  * Writes blocks to an image: neighbours are put together into large writes, and one batch is being written while
  * the next one fills. Adding is synchronous; call `drain` every so often to let the disk keep up. Dispose before the file is
@@ -27,13 +58,18 @@ export class BlockWriter implements AsyncDisposable {
   readonly #file: FileHandle;
   readonly #blocks: number;
   readonly #digest: ImageDigest;
+  readonly #layer: LayerChanges | undefined;
   #batch: Batch = newBatch();
   #full: Batch[] = [];
   #spare: Batch[] = [];
   #writing: Promise<void> = Promise.resolve();
 
-  /** @param blocks size of the image; what lies beyond is dropped */
-  constructor(file: FileHandle, blocks: number, digest: ImageDigest) {
+  /**
+   * @param blocks size of the image; what lies beyond is dropped
+   * @param layer set when the file is a layer on a parent image: what is there as it is, is not written
+   */
+  constructor(file: FileHandle, blocks: number, digest: ImageDigest, layer?: LayerChanges) {
+    this.#layer = layer;
     this.#file = file;
     this.#blocks = blocks;
     this.#digest = digest;
@@ -41,6 +77,17 @@ export class BlockWriter implements AsyncDisposable {
 
   /** Takes a copy of whole blocks, none of them all zero, for the disk from `block` on. */
   add(block: number, bytes: Uint8Array): void {
+    if (this.#layer === undefined) {
+      this.#add(block, bytes);
+      return;
+    }
+    for (let at = 0; at < bytes.length; at += BLOCK_SIZE) {
+      const part = bytes.subarray(at, at + BLOCK_SIZE);
+      if (this.#layer.change(block + at / BLOCK_SIZE, part)) this.#add(block + at / BLOCK_SIZE, part);
+    }
+  }
+
+  #add(block: number, bytes: Uint8Array): void {
     let at = 0;
     const end = Math.min(bytes.length, Math.max(0, this.#blocks - block) * BLOCK_SIZE);
     while (at < end) {
@@ -63,6 +110,7 @@ export class BlockWriter implements AsyncDisposable {
   /** Like `add` for one block that may be all zero: the image is zero already. */
   addUnlessZero(block: number, bytes: Buffer): void {
     if (!bytes.equals(ZERO_BLOCK)) this.add(block, bytes);
+    else this.#layer?.clear(block);
   }
 
   /** Starts writing what is full, and waits for what was started before. */

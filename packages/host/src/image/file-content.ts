@@ -1,6 +1,7 @@
 import type { BlockWriter } from "./block-writer.ts";
 import type { BlockAllocator } from "./ext4/block-allocator.ts";
 import { BLOCK_SIZE } from "./ext4/layout.ts";
+import type { BlockReader } from "./ext4/parent-image.ts";
 import type { Extent, FileInode } from "./inode.ts";
 
 /**
@@ -11,10 +12,16 @@ const MIN_HOLE_BLOCKS = 16;
 
 const ZERO_BLOCK = Buffer.alloc(BLOCK_SIZE);
 
-/** Puts one file's content on the disk while it streams in: at once, contiguous, block by block. */
+/**
+ * Puts one file's content on the disk while it streams in: at once, contiguous, block by block. Blocks that a parent
+ * image has at the same place of the same file stay where they are.
+ */
 export class FileContent {
   readonly #writer: BlockWriter;
   readonly #allocator: BlockAllocator;
+  readonly #parent: BlockReader | undefined;
+  /** The file's extents in the parent image. */
+  #parentExtents: readonly Extent[] = [];
   /** The block that is not yet whole. */
   readonly #partial = Buffer.alloc(BLOCK_SIZE);
   #partialBytes = 0;
@@ -24,12 +31,16 @@ export class FileContent {
   /** Blocks of zeros before it that are neither blocks nor a hole yet. */
   #zeros = 0;
 
-  constructor(writer: BlockWriter, allocator: BlockAllocator) {
+  /** @param parent the image to share blocks with */
+  constructor(writer: BlockWriter, allocator: BlockAllocator, parent?: BlockReader) {
     this.#writer = writer;
     this.#allocator = allocator;
+    this.#parent = parent;
   }
 
-  begin(inode: FileInode): void {
+  /** @param parentExtents where the parent image has a file of this name; nobody else may go on using these blocks */
+  begin(inode: FileInode, parentExtents: readonly Extent[] = []): void {
+    this.#parentExtents = parentExtents;
     this.#extents = inode.extents;
     this.#logical = 0;
     this.#zeros = 0;
@@ -77,11 +88,61 @@ export class FileContent {
     if (this.#zeros >= MIN_HOLE_BLOCKS) this.#logical += this.#zeros;
     else if (this.#zeros > 0) this.#allocate(this.#zeros);
     this.#zeros = 0;
-    this.#writer.add(this.#allocate(bytes.length / BLOCK_SIZE), bytes);
+    let at = 0;
+    while (at < bytes.length) {
+      const shared = this.#shared(bytes, at);
+      if (shared.keep !== undefined) this.#append(shared.keep, shared.count);
+      else {
+        const part = bytes.subarray(at, at + shared.count * BLOCK_SIZE);
+        const start = this.#allocator.allocate(shared.count);
+        this.#writer.add(start, part);
+        this.#append(start, shared.count);
+      }
+      at += shared.count * BLOCK_SIZE;
+    }
   }
 
-  #allocate(count: number): number {
-    const start = this.#allocator.allocate(count);
+  /** Blocks of zeros that are not written. */
+  #allocate(count: number): void {
+    const zeros = this.#parent === undefined ? undefined : Buffer.alloc(count * BLOCK_SIZE);
+    for (let done = 0; done < count; ) {
+      const rest = zeros === undefined ? { keep: undefined, count } : this.#shared(zeros, done * BLOCK_SIZE);
+      this.#append(rest.keep ?? this.#allocator.allocate(rest.count), rest.count);
+      done += rest.count;
+    }
+  }
+
+  /**
+   * How many of the next blocks, from `at` on in `bytes`, the parent image has as they are, and where; or how many it has not.
+   */
+  #shared(bytes: Buffer, at: number): { keep: number | undefined; count: number } {
+    const limit = (bytes.length - at) / BLOCK_SIZE;
+    if (this.#parent === undefined) return { keep: undefined, count: limit };
+    const extent = this.#parentExtents.find(({ logical, count }) => logical + count > this.#logical);
+    if (extent === undefined) return { keep: undefined, count: limit };
+    if (extent.logical > this.#logical) {
+      return { keep: undefined, count: Math.min(limit, extent.logical - this.#logical) };
+    }
+    const offset = this.#logical - extent.logical;
+    const count = Math.min(limit, extent.count - offset);
+    const start = extent.start + offset;
+    const there = this.#parent.read(start, count);
+    const same = (block: number) =>
+      there.compare(
+        bytes,
+        at + block * BLOCK_SIZE,
+        at + (block + 1) * BLOCK_SIZE,
+        block * BLOCK_SIZE,
+        (block + 1) * BLOCK_SIZE,
+      ) === 0;
+    const first = same(0);
+    let run = 1;
+    while (run < count && same(run) === first) run++;
+    if (first) this.#allocator.keep(start, run);
+    return { keep: first ? start : undefined, count: run };
+  }
+
+  #append(start: number, count: number): void {
     const last = this.#extents.at(-1);
     if (
       last !== undefined &&
@@ -93,7 +154,6 @@ export class FileContent {
       this.#extents.push({ logical: this.#logical, start, count });
     }
     this.#logical += count;
-    return start;
   }
 }
 

@@ -91,3 +91,38 @@ function addNonZero(digest: ImageDigest, first: number, bytes: Buffer): void {
     if (!block.equals(ZERO_BLOCK)) digest.add(first + at / BLOCK_SIZE, block);
   }
 }
+
+/**
+ * The digest of a layer: SHA-256 over that of the parent image and the blocks in which it differs, each with its position.
+ * @param changes ascending; `zeros` are zero here and something else in the parent
+ */
+export async function digestLayer(
+  file: FileHandle,
+  parentDigest: string,
+  changes: { data: readonly number[]; zeros: readonly number[] },
+): Promise<string> {
+  const hash = createHash("sha256").update(`kiln ext4 layer 1\n${parentDigest}\n`);
+  const position = Buffer.alloc(8);
+  const mark = (block: number) => {
+    position.writeBigUInt64LE(BigInt(block));
+    hash.update(position);
+  };
+  const buffer = Buffer.alloc(READ_BYTES);
+  const { data } = changes;
+  for (let index = 0; index < data.length; ) {
+    const first = data[index] ?? 0;
+    let count = 1;
+    while (data[index + count] === first + count && (count + 1) * BLOCK_SIZE <= READ_BYTES) count++;
+    const length = count * BLOCK_SIZE;
+    const { bytesRead } = await file.read(buffer, 0, length, first * BLOCK_SIZE);
+    if (bytesRead < length) throw new Error("the layer became shorter while it was read");
+    for (let at = 0; at < length; at += BLOCK_SIZE) {
+      mark(first + at / BLOCK_SIZE);
+      hash.update(buffer.subarray(at, at + BLOCK_SIZE));
+    }
+    index += count;
+  }
+  hash.update("zeros\n");
+  for (const block of changes.zeros) mark(block);
+  return `sha256:${hash.digest("hex")}`;
+}

@@ -21,3 +21,10 @@ export function splitPath(path: ByteString): ByteString[] {
   }
   return names;
 }
+
+/** `./usr//bin/` as `/usr/bin`; the root is empty. @throws as {@link splitPath}. */
+export function normalisePath(path: ByteString): ByteString {
+  return splitPath(path)
+    .map((name) => `/${name}`)
+    .join("");
+}

@@ -1,9 +1,12 @@
+import type { ByteString } from "./byte-string.ts";
 import { show } from "./byte-string.ts";
+import type { ParentInode } from "./ext4/parent-image.ts";
 import type { FileContent } from "./file-content.ts";
 import type { FileTree } from "./file-tree.ts";
 import { newDirectory } from "./file-tree.ts";
-import type { FileInode, Inode, InodeAttributes } from "./inode.ts";
+import type { Extent, FileInode, Inode, InodeAttributes } from "./inode.ts";
 import { invalid } from "./invalid.ts";
+import { normalisePath } from "./path.ts";
 import type { TarEntry, TarHandler } from "./tar/tar-entry.ts";
 
 /** Device numbers as the kernel packs them: 12 and 20 bits. */
@@ -14,12 +17,29 @@ const MAX_MINOR = 0xfffff;
 export class TreeBuilder implements TarHandler {
   readonly #tree: FileTree;
   readonly #content: FileContent;
+  readonly #parent: ReadonlyMap<ByteString, ParentInode>;
+  /** Numbers of the parent's inodes whose blocks a file has got. */
+  readonly #taken = new Set<number>();
   /** A file whose content is not complete. It gets its name at the end, when what it replaces has none of its blocks. */
   #open: { entry: TarEntry; inode: FileInode } | undefined;
 
-  constructor(tree: FileTree, content: FileContent) {
+  /** @param parent what the parent image has, by path */
+  constructor(
+    tree: FileTree,
+    content: FileContent,
+    parent: ReadonlyMap<ByteString, ParentInode> = new Map(),
+  ) {
     this.#tree = tree;
     this.#content = content;
+    this.#parent = parent;
+  }
+
+  /** Where the parent image has the file of this path; each of its inodes is given to one file only. */
+  parentExtents(path: ByteString): readonly Extent[] {
+    const found = this.#parent.size === 0 ? undefined : this.#parent.get(normalisePath(path));
+    if (found?.kind !== "file" || this.#taken.has(found.number)) return [];
+    this.#taken.add(found.number);
+    return found.extents;
   }
 
   entry(entry: TarEntry): void {
@@ -36,7 +56,7 @@ export class TreeBuilder implements TarHandler {
         extents: [],
       };
       this.#open = { entry, inode };
-      this.#content.begin(inode);
+      this.#content.begin(inode, this.parentExtents(entry.path));
       return;
     }
     this.#tree.put(entry.path, toInode(entry, entry.type));

@@ -2,17 +2,18 @@ import { type FileHandle, open, rm } from "node:fs/promises";
 import { addAbortSignal, Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { KilnError, systemErrorCode } from "../errors.ts";
-import { BlockWriter, writeFully } from "./block-writer.ts";
+import { BlockWriter, LayerChanges, writeFully } from "./block-writer.ts";
 import { fromText, show } from "./byte-string.ts";
 import { BlockAllocator } from "./ext4/block-allocator.ts";
 import { checkFits, checkPossible } from "./ext4/check-fits.ts";
 import { BLOCK_SIZE, type Ext4Layout, ext4Layout } from "./ext4/layout.ts";
 import { numberInodes } from "./ext4/number-inodes.ts";
+import { type BlockReader, readParentImage } from "./ext4/parent-image.ts";
 import { ext4Identity } from "./ext4/superblock.ts";
 import { writeFront, writeInodes } from "./ext4/write-metadata.ts";
 import { FileContent } from "./file-content.ts";
 import { FileTree, newDirectory } from "./file-tree.ts";
-import { digestFile, ImageDigest } from "./image-digest.ts";
+import { digestFile, digestLayer, ImageDigest } from "./image-digest.ts";
 import { invalid } from "./invalid.ts";
 import { MAX_ID } from "./tar/limits.ts";
 import { both, type TarHandler } from "./tar/tar-entry.ts";
@@ -36,6 +37,11 @@ export interface ExtraFile {
 }
 
 export interface WriteExt4ImageOptions {
+  /**
+   * An image that this one is to share blocks with: the file then is a layer on it, which has the blocks that differ.
+   * Both disks are of one size.
+   */
+  parent?: { blocks: BlockReader; digest: string };
   /** A root filesystem as a tar archive, not compressed. It is read to its end, or destroyed. */
   tar: Readable | AsyncIterable<Uint8Array>;
   /** The image file to make; it must not exist. On failure it is removed. */
@@ -71,6 +77,8 @@ export interface Ext4Image {
   tarBytes: number;
   /** `"sha256:<hex>"` of the image's content; `digestImage` takes it again from the file. */
   digest: string;
+  /** Of a layer on a parent: the blocks in the file, and those that are zero and not in the parent. Ascending. */
+  changes?: { data: number[]; zeros: number[] };
 }
 
 /**
@@ -128,43 +136,59 @@ async function writeContent(
   options: WriteExt4ImageOptions,
 ): Promise<Ext4Image> {
   const digest = new ImageDigest(layout.sizeBytes);
-  await using writer = new BlockWriter(file, layout.blocks, digest);
-  const allocator = new BlockAllocator(layout.firstDataBlock);
-  const content = new FileContent(writer, allocator);
+  const parent = options.parent && readParentImage(options.parent.blocks, layout);
+  const changes = parent && new LayerChanges(parent.blocks, parent.nextBlock);
+  await using writer = new BlockWriter(file, layout.blocks, digest, changes);
+  const allocator = new BlockAllocator(layout.firstDataBlock, parent?.nextBlock);
+  const content = new FileContent(writer, allocator, parent?.blocks);
   const tree = new FileTree((removed) => {
     if (removed.kind === "file") allocator.release(removed.extents);
   });
 
-  const builder = new TreeBuilder(tree, content);
+  const builder = new TreeBuilder(tree, content, parent?.inodes);
   const reader = new TarReader(options.observer ? both(builder, options.observer) : builder);
   await readArchive(reader, writer, allocator, tar, options);
   tree.finish();
   for (const extra of options.extraFiles ?? []) {
-    addExtraFile(tree, content, extra);
+    addExtraFile(tree, content, builder, extra);
     await writer.drain();
   }
   ensureLostAndFound(tree);
 
-  const identity = ext4Identity(options.seed, label);
-  const target = { writer, allocator, layout, identity };
-  const numbered = numberInodes(tree.root, LOST_AND_FOUND);
+  const identity = parent?.identity ?? ext4Identity(options.seed, label);
+  const target = { writer, allocator, layout, identity, lastInode: parent?.lastInode ?? 0 };
+  const numbered = numberInodes(tree.root, LOST_AND_FOUND, parent?.inodes);
   const inodeTable = await writeInodes(target, numbered);
   checkFits(layout, allocator.next, numbered.size);
   await writeFront(target, numbered, inodeTable);
   await writer.flush();
 
-  const released = allocator.released.reduce((sum, { count }) => sum + count, 0);
-  for (const { start, count } of allocator.released) await writeZeros(file, start, count);
-  return {
+  const { released } = allocator;
+  const releasedBlocks = released.reduce((sum, { count }) => sum + count, 0);
+  const image = {
     path: options.path,
     sizeBytes: layout.sizeBytes,
-    usedBytes: (allocator.next - layout.firstDataBlock - released) * BLOCK_SIZE,
+    usedBytes: (allocator.next - layout.firstDataBlock - releasedBlocks) * BLOCK_SIZE,
     inodes: numbered.size,
     tarBytes: reader.position,
+  };
+  if (changes !== undefined && options.parent !== undefined) {
+    for (const { start, count } of released) {
+      for (let block = start; block < start + count; block++) changes.clear(block);
+    }
+    const lists = { data: ascending(changes.data), zeros: ascending(changes.zeros) };
+    return { ...image, changes: lists, digest: await digestLayer(file, options.parent.digest, lists) };
+  }
+  for (const { start, count } of released) await writeZeros(file, start, count);
+  return {
+    ...image,
     // What was written and then taken back is in the running digest: begin again from the file.
-    digest: released === 0 ? digest.finish() : await digestFile(file, layout, allocator.next, options.signal),
+    digest:
+      releasedBlocks === 0 ? digest.finish() : await digestFile(file, layout, allocator.next, options.signal),
   };
 }
+
+const ascending = (numbers: Iterable<number>) => [...numbers].sort((a, b) => a - b);
 
 async function readArchive(
   reader: TarReader,
@@ -202,7 +226,7 @@ function checkExtraFile({ path, mode, uid, gid }: ExtraFile): void {
   );
 }
 
-function addExtraFile(tree: FileTree, content: FileContent, extra: ExtraFile): void {
+function addExtraFile(tree: FileTree, content: FileContent, builder: TreeBuilder, extra: ExtraFile): void {
   const path = tree.resolveParents(fromText(extra.path));
   const bytes = Buffer.from(extra.content.buffer, extra.content.byteOffset, extra.content.byteLength);
   const inode = {
@@ -217,7 +241,7 @@ function addExtraFile(tree: FileTree, content: FileContent, extra: ExtraFile): v
     size: bytes.length,
     extents: [],
   };
-  content.begin(inode);
+  content.begin(inode, builder.parentExtents(path));
   content.write(bytes);
   content.end();
   tree.put(path, inode);

@@ -1,4 +1,7 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { findRootfs, type Rootfs } from "../build/rootfs.ts";
+import { readRootfsRecord } from "../build/rootfs-record.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { removeFolder } from "../os/owned-folder.ts";
@@ -30,17 +33,28 @@ export interface Removed {
 }
 
 /**
- * Removes what was built from `spec`, but for a root file system that another template has as well. Snapshots go
+ * Removes what was built from `spec`, but for a root file system that another template has as well or is a layer on. Snapshots go
  * first: none is ever without its root file system. Running sandboxes go on.
  */
 export async function removeBuilt(home: KilnHome, spec: TemplateSpec): Promise<Removed> {
   const built = await findBuilt(home, spec);
   if (!built) return { snapshots: [], rootfs: undefined, sharedWith: [] };
-  const sharedWith = await templatesOf(home, built.rootfs.key, spec.name);
+  const { key } = built.rootfs;
+  const sharedWith = [...(await templatesOf(home, key, spec.name)), ...(await heirsOf(home, key))];
   if (sharedWith.length > 0) return { snapshots: [], rootfs: undefined, sharedWith };
-  for (const { key } of built.snapshots) await removeSnapshot(home, key);
-  await removeFolder(home, home.rootfs(built.rootfs.key));
-  return { snapshots: built.snapshots.map(({ key }) => key), rootfs: built.rootfs.key, sharedWith: [] };
+  for (const snapshot of built.snapshots) await removeSnapshot(home, snapshot.key);
+  await removeFolder(home, home.rootfs(key));
+  return { snapshots: built.snapshots.map(({ key }) => key), rootfs: key, sharedWith: [] };
+}
+
+/** What of a rootfs nobody else has, if it is not the root of others: its file, or its layer on those of its parent. */
+export const ownPart = ({ path, layers }: Rootfs): string => layers.at(-1) ?? path;
+
+/** Names that the rootfs were built for which are layers on `rootfsKey`. */
+async function heirsOf(home: KilnHome, rootfsKey: string): Promise<string[]> {
+  const keys = await readdir(join(home.root, "rootfs")).catch(() => []);
+  const records = await Promise.all(keys.map((key) => readRootfsRecord(home, key)));
+  return records.filter((record) => record?.parent === rootfsKey).map((record) => String(record?.spec.name));
 }
 
 /** Names of the templates but `except` whose root file system is `rootfsKey`. */

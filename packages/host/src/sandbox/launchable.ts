@@ -31,7 +31,7 @@ export function fromBootable(home: KilnHome, template: string, bootable: Bootabl
     source: { folder: name(snapshot.directory), generation: snapshot.manifest.generation },
     base: name(rootfs.path),
     sizeBytes: rootfs.sizeBytes,
-    layers: [name(snapshot.diskLayer)],
+    layers: [...rootfs.layers, snapshot.diskLayer].map(name),
   };
 }
 

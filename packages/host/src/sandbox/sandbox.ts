@@ -62,7 +62,7 @@ export class Sandbox implements AsyncDisposable {
     const disk = await disks.add({
       id,
       base: rootfs.path,
-      layers: [snapshot.diskLayer],
+      layers: [...rootfs.layers, snapshot.diskLayer],
       diff: join(folder, "disk"),
       sizeBytes: rootfs.sizeBytes,
       durability: "process",

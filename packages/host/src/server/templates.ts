@@ -1,6 +1,6 @@
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
-import { findBuilt, removeBuilt } from "../sandbox/built-template.ts";
+import { findBuilt, ownPart, removeBuilt } from "../sandbox/built-template.ts";
 import { findBootable } from "../sandbox/find-bootable.ts";
 import { fromBootable, fromSavedTemplate, type Launchable } from "../sandbox/launchable.ts";
 import {
@@ -109,7 +109,7 @@ export async function forgetTemplate(
   }
   const spec = await resolveTemplate(home, name);
   const built = await findBuilt(home, spec);
-  if (built && inUse.has(built.rootfs.path)) {
+  if (built && inUse.has(ownPart(built.rootfs))) {
     throw new KilnError("CONFLICT", `sandboxes of ${name} are there`, { hint: "kill them first: kiln ls" });
   }
   await removeBuilt(home, spec);

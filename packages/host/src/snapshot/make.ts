@@ -29,7 +29,7 @@ const WAITING_NOTICE_MS = 500;
 export interface SnapshotRequest {
   subject: SnapshotSubject;
   vmm: Vmm;
-  rootfs: { path: string; sizeBytes: number };
+  rootfs: { path: string; layers: readonly string[]; sizeBytes: number };
   kernel: { vmlinuz: string; initrd: string };
   /** Shell commands run before the snapshot: what they touch is in memory in every sandbox. A failing one fails. */
   warmup: readonly string[];
@@ -76,7 +76,7 @@ async function make(
   const disk = await disks.add({
     id: `boot-${snapshotKey(subject)}`,
     base: rootfs.path,
-    layers: [],
+    layers: rootfs.layers,
     diff: diskLayer,
     sizeBytes: rootfs.sizeBytes,
     durability: "process",

@@ -9,6 +9,7 @@ const record: RootfsRecord = {
   version: 1,
   kiln: "0.1.0",
   key: HASH,
+  parent: null,
   spec: { name: "t" },
   base: { name: "docker.io/library/debian:bookworm-slim", image_id: HASH, digest: null, made_here: null },
   sources: { node: "npm 123" },

@@ -16,8 +16,9 @@ export interface DiskUsage {
   /** Every block below this is taken, but for `released`. */
   readonly nextBlock: number;
   readonly released: readonly Extent[];
-  /** Inodes 1 to this are taken. */
+  /** Inodes 1 to this are taken, but for `freeInodes`. */
   readonly lastInode: number;
+  readonly freeInodes: readonly number[];
   /** Directories by group. */
   readonly directories: readonly number[];
 }
@@ -40,7 +41,7 @@ export async function writeGroups(
   }
   encodeSuperblock(layout, identity, {
     blocks: freeBlocks,
-    inodes: layout.inodes - usage.lastInode,
+    inodes: layout.inodes - usage.lastInode + usage.freeInodes.length,
   }).copy(front, SUPERBLOCK_OFFSET);
 
   for (let block = 0; block < layout.blockBitmaps; block++) {
@@ -73,7 +74,7 @@ function encodeDescriptor(
   front.writeUInt32LE(layout.inodeBitmaps + group, at + 0x04);
   front.writeUInt32LE(layout.inodeTables + group * layout.inodeTableBlocks, at + 0x08);
   front.writeUInt16LE(bitmap.free, at + 0x0c);
-  front.writeUInt16LE(unusedInodes, at + 0x0e);
+  front.writeUInt16LE(unusedInodes + freeInodes(layout, usage, group).length, at + 0x0e);
   front.writeUInt16LE(usage.directories[group] ?? 0, at + 0x10);
   front.writeUInt16LE(flags, at + 0x12);
   front.writeUInt16LE(unusedInodes, at + 0x1c); // At the table's end, never used.
@@ -85,6 +86,14 @@ function encodeDescriptor(
 
 function inodesUsed(layout: Ext4Layout, usage: DiskUsage, group: number): number {
   return Math.min(Math.max(usage.lastInode - group * layout.inodesPerGroup, 0), layout.inodesPerGroup);
+}
+
+/** Positions in the group's inode bitmap that are free below the last one in use. */
+function freeInodes(layout: Ext4Layout, usage: DiskUsage, group: number): number[] {
+  const first = group * layout.inodesPerGroup;
+  return usage.freeInodes
+    .map((number) => number - 1 - first)
+    .filter((position) => position >= 0 && position < layout.inodesPerGroup);
 }
 
 /**
@@ -117,6 +126,8 @@ function blockBitmap(
 function inodeBitmap(layout: Ext4Layout, usage: DiskUsage, group: number): Buffer {
   const bytes = Buffer.alloc(BLOCK_SIZE);
   setBits(bytes, 0, inodesUsed(layout, usage, group));
+  for (const bit of freeInodes(layout, usage, group))
+    bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) & ~(1 << (bit & 7));
   setBits(bytes, layout.inodesPerGroup, BLOCK_SIZE * 8);
   return bytes;
 }

@@ -11,7 +11,8 @@ import { writeGroups } from "./groups.ts";
 import { buildHashTree } from "./hash-tree-directory.ts";
 import { BLOCK_SIZE, type Ext4Layout, INODE_SIZE, INODES_PER_BLOCK } from "./layout.ts";
 import { type NumberedInode, sortedChildren } from "./number-inodes.ts";
-import type { Ext4Identity } from "./superblock.ts";
+import type { ParentInode } from "./parent-image.ts";
+import { type Ext4Identity, FIRST_FREE_INODE } from "./superblock.ts";
 import { encodeXattrs } from "./xattrs.ts";
 
 /** More links than this, of a directory with many others in it, are written as 1: "not counted" (dir_nlink). */
@@ -22,6 +23,8 @@ export interface Ext4Target {
   readonly allocator: BlockAllocator;
   readonly layout: Ext4Layout;
   readonly identity: Ext4Identity;
+  /** The last inode of the parent image, 0 without one. */
+  readonly lastInode: number;
 }
 
 /**
@@ -32,7 +35,7 @@ export async function writeInodes(
   target: Ext4Target,
   numbered: ReadonlyMap<Inode, NumberedInode>,
 ): Promise<Buffer> {
-  const last = lastNumber(numbered);
+  const last = lastNumber(target, numbered);
   const table = Buffer.alloc(Math.ceil(last / INODES_PER_BLOCK) * BLOCK_SIZE);
   for (const entry of numbered.values()) {
     writeInode(target, numbered, entry, table);
@@ -57,7 +60,8 @@ export async function writeFront(
   await writeGroups(writer, layout, identity, {
     nextBlock: allocator.next,
     released: allocator.released,
-    lastInode: lastNumber(numbered),
+    lastInode: lastNumber(target, numbered),
+    freeInodes: freeNumbers(target, numbered),
     directories,
   });
   for (let at = 0; at < table.length; at += BLOCK_SIZE) {
@@ -66,10 +70,21 @@ export async function writeFront(
   }
 }
 
-function lastNumber(numbered: ReadonlyMap<Inode, NumberedInode>): number {
-  let last = 0;
+/** A parent's inodes are in its table, so an image on top of it never has a shorter one. */
+function lastNumber({ lastInode }: Ext4Target, numbered: ReadonlyMap<Inode, NumberedInode>): number {
+  let last = lastInode;
   for (const { number } of numbered.values()) last = Math.max(last, number);
   return last;
+}
+
+/** Inodes that only the parent has. */
+function freeNumbers(target: Ext4Target, numbered: ReadonlyMap<Inode, NumberedInode>): number[] {
+  const used = new Set([...numbered.values()].map(({ number }) => number));
+  const free: number[] = [];
+  for (let number = FIRST_FREE_INODE; number <= target.lastInode; number++) {
+    if (!used.has(number)) free.push(number);
+  }
+  return free;
 }
 
 /** What an inode's kind decides. */
@@ -90,7 +105,9 @@ function writeInode(
   const { inode } = entry;
   const body = writeBody(target, numbered, entry);
   const xattrs = encodeXattrs(entry.path, inode.xattrs);
-  const xattrBlock = xattrs.block === undefined ? 0 : putBlock(target, xattrs.block);
+  const { xattrBlock: before = 0 } = entry.before ?? {};
+  const xattrBlock =
+    xattrs.block === undefined ? 0 : putBlock(target, xattrs.block, before === 0 ? [] : [before]);
   encodeInode(table, (entry.number - 1) * INODE_SIZE, {
     ...body,
     attributes: inode,
@@ -109,7 +126,8 @@ function writeBody(
   const { inode } = entry;
   switch (inode.kind) {
     case "file": {
-      const tree = buildExtentTree(inode.extents, (block) => putBlock(target, block));
+      const before = [...(entry.before?.treeBlocks ?? [])];
+      const tree = buildExtentTree(inode.extents, (block) => putBlock(target, block, before));
       const data = inode.extents.reduce((sum, { count }) => sum + count, 0);
       return {
         size: inode.size,
@@ -128,7 +146,12 @@ function writeBody(
       }
       const block = Buffer.alloc(BLOCK_SIZE);
       bytes.copy(block);
-      return { ...contiguous(target, [block]), size: bytes.length, flags: EXTENTS_FLAG, links: inode.links };
+      return {
+        ...contiguous(target, [block], entry.before),
+        size: bytes.length,
+        flags: EXTENTS_FLAG,
+        links: inode.links,
+      };
     }
     case "character-device":
     case "block-device":
@@ -165,25 +188,40 @@ function writeDirectory(
     : buildHashTree(dots, entries, target.identity.hashSeed);
   if (blocks === undefined) throw invalid(`the directory ${show(entry.path)} has too many entries`);
   return {
-    ...contiguous(target, blocks),
+    ...contiguous(target, blocks, entry.before),
     size: blocks.length * BLOCK_SIZE,
     flags: EXTENTS_FLAG | (fitsOne ? 0 : INDEX_FLAG),
     links: links > MAX_DIRECTORY_LINKS ? 1 : links,
   };
 }
 
-/** Stores `content` in one run of blocks. */
-function contiguous(target: Ext4Target, content: readonly Buffer[]): { iBlock: Buffer; blocks: number } {
-  const start = target.allocator.allocate(content.length);
-  for (const [index, block] of content.entries()) target.writer.add(start + index, block);
-  const tree = buildExtentTree([{ logical: 0, start, count: content.length }], (block) =>
-    putBlock(target, block),
-  );
+/** Stores `content` where the parent image has as many blocks of the same thing, else in one run. */
+function contiguous(
+  target: Ext4Target,
+  content: readonly Buffer[],
+  before: ParentInode | undefined,
+): { iBlock: Buffer; blocks: number } {
+  const room = before?.extents.reduce((sum, { count }) => sum + count, 0);
+  const extents =
+    before !== undefined && room === content.length
+      ? before.extents
+      : [{ logical: 0, start: target.allocator.allocate(content.length), count: content.length }];
+  for (const { logical, start, count } of extents) {
+    if (extents === before?.extents) target.allocator.keep(start, count);
+    for (let index = 0; index < count; index++) {
+      target.writer.add(start + index, content[logical + index] ?? Buffer.alloc(BLOCK_SIZE));
+    }
+  }
+  const treeBlocks = [...(before?.treeBlocks ?? [])];
+  const tree = buildExtentTree(extents, (block) => putBlock(target, block, treeBlocks));
   return { iBlock: tree.root, blocks: content.length + tree.blocks };
 }
 
-function putBlock(target: Ext4Target, content: Buffer): number {
-  const block = target.allocator.allocate(1);
+/** Stores a block in the first of `before`, which is taken from there, else in a new one. */
+function putBlock(target: Ext4Target, content: Buffer, before: number[]): number {
+  const kept = before.shift();
+  const block = kept ?? target.allocator.allocate(1);
+  if (kept !== undefined) target.allocator.keep(kept, 1);
   target.writer.add(block, content);
   return block;
 }

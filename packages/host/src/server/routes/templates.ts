@@ -39,7 +39,7 @@ export function addTemplateRoutes(app: App, { home, sandboxes }: DaemonContext):
       const inUse = new Set(
         sandboxes.records
           .filter(({ state }) => state !== "dead")
-          .map(({ disk }) => join(home.root, disk.base)),
+          .flatMap(({ disk }) => [disk.base, ...disk.layers].map((name) => join(home.root, name))),
       );
       await forgetTemplate(home, params.name, inUse);
       return reply.code(204).send();
