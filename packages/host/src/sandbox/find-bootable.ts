@@ -7,6 +7,7 @@ import type { TemplateSpec } from "../template/spec.ts";
 import { knownProbe } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
 import type { Bootable } from "./sandbox.ts";
+import { markUsed } from "./variants.ts";
 
 /** What sandboxes of `spec` in this size start from, or undefined when any of it has to be built first. Builds nothing. */
 export async function findBootable(
@@ -24,5 +25,7 @@ export async function findBootable(
     home,
     subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec)),
   );
-  return snapshot && { vmm, rootfs, kernel, snapshot };
+  if (!snapshot) return undefined;
+  void markUsed(home, snapshot.manifest.key);
+  return { vmm, rootfs, kernel, snapshot };
 }

@@ -8,13 +8,14 @@ import type { KilnHome } from "../home.ts";
 import { openOwnedFolder, sweepOwnedFolders } from "../os/owned-folder.ts";
 import type { OnProgress } from "../progress.ts";
 import { ensureSnapshot } from "../snapshot/make.ts";
-import { subjectOf } from "../snapshot/manifest.ts";
+import { findSnapshot, subjectOf } from "../snapshot/manifest.ts";
 import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
 import { probeQemu } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
 import { type Bootable, Sandbox } from "./sandbox.ts";
+import { markUsed, pruneVariants } from "./variants.ts";
 
 export interface PrepareOptions {
   /** Another number of CPUs than the template's: makes another snapshot of the same rootfs. */
@@ -70,21 +71,34 @@ export class SandboxHost implements AsyncDisposable {
     const guestAgent = async () => (await ensureAgent(this.#home, report)).path;
     const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, guestAgent, signal));
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
+    const subject = subjectOf(rootfs, kernel, vmm, size, checksOf(spec));
+    const isFound = (await findSnapshot(this.#home, subject)) !== undefined;
     const snapshot = await ensureSnapshot(
       { home: this.#home, disks: this.#disks, directory: this.#directory, ...report },
       {
-        subject: subjectOf(rootfs, kernel, vmm, size, checksOf(spec)),
+        subject,
         vmm,
         rootfs,
         kernel,
         warmup: checksOf(spec),
       },
     );
+    if (isFound) return { vmm, rootfs, kernel, snapshot };
+    const removed = await pruneVariants(this.#home, rootfs.key, [snapshot.manifest.key]);
+    for (const { subject } of removed) {
+      const size = `${subject.vcpu} vCPU and ${subject.memoryMib} MiB`;
+      onProgress?.({
+        stage: "snapshot",
+        status: "update",
+        message: `removed the one with ${size}: unused for longest`,
+      });
+    }
     return { vmm, rootfs, kernel, snapshot };
   }
 
   /** Starts a sandbox. */
   async start(bootable: Bootable, signal?: AbortSignal): Promise<Sandbox> {
+    void markUsed(this.#home, bootable.snapshot.manifest.key);
     return Sandbox.start(bootable, this.#disks, this.#directory, signal);
   }
 

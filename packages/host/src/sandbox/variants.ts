@@ -1,0 +1,76 @@
+import { stat, utimes } from "node:fs/promises";
+import { relative } from "node:path";
+import { rootfsKey } from "../build/rootfs.ts";
+import { KilnError } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
+import { removeSnapshot, snapshotsOf } from "../snapshot/cache.ts";
+import { type SnapshotManifest, snapshotPaths } from "../snapshot/manifest.ts";
+import { listTemplates, resolveTemplate } from "../template/templates.ts";
+import { readRecords } from "./sandbox-record.ts";
+import { referenced } from "./storage.ts";
+
+/** Snapshots in other sizes than a template's own that are kept of one rootfs: each has a file as large as its memory. */
+export const MAX_VARIANTS = 4;
+/** One that was used since is kept whatever their number: a sandbox may be about to start from it. */
+const RECENT_MS = 10 * 60_000;
+
+/** Notes that a sandbox starts from a snapshot. */
+export async function markUsed(home: KilnHome, snapshotKey: string): Promise<void> {
+  const now = new Date();
+  // Only what is removed first depends on it.
+  await utimes(snapshotPaths(home.snapshot(snapshotKey)).manifest, now, now).catch(() => undefined);
+}
+
+/**
+ * Removes the snapshots of a rootfs that were not used for longest, beyond `MAX_VARIANTS`. Those in a template's own size
+ * do not count, and what a sandbox or a template made from one needs is kept.
+ *
+ * @returns what was removed.
+ */
+export async function pruneVariants(
+  home: KilnHome,
+  key: string,
+  keep: readonly string[] = [],
+): Promise<SnapshotManifest[]> {
+  const [snapshots, own, { records }] = await Promise.all([
+    snapshotsOf(home, key),
+    sizesOf(home, key),
+    readRecords(home),
+  ]);
+  const variants = snapshots.filter(({ subject }) => !own.has(`${subject.vcpu} ${subject.memoryMib}`));
+  if (variants.length <= MAX_VARIANTS) return [];
+  const needed = [...(await referenced(home, records))];
+  const aged = await Promise.all(
+    variants.map(async (manifest) => ({ manifest, usedMs: await lastUsed(home, manifest.key) })),
+  );
+  const surplus = aged.sort((a, b) => b.usedMs - a.usedMs).slice(MAX_VARIANTS);
+  const removed: SnapshotManifest[] = [];
+  for (const { manifest, usedMs } of surplus) {
+    const folder = relative(home.root, home.snapshot(manifest.key));
+    const inUse = needed.some((name) => name === folder || name.startsWith(`${folder}/`));
+    if (inUse || keep.includes(manifest.key) || Date.now() - usedMs < RECENT_MS) continue;
+    await removeSnapshot(home, manifest.key);
+    removed.push(manifest);
+  }
+  return removed;
+}
+
+/** When a sandbox started from a snapshot last, else when it was made; milliseconds since 1970. */
+async function lastUsed(home: KilnHome, snapshotKey: string): Promise<number> {
+  const found = await stat(snapshotPaths(home.snapshot(snapshotKey)).manifest).catch(() => undefined);
+  return found?.mtimeMs ?? 0;
+}
+
+/** Sizes of the templates whose rootfs is `key`, as "vcpu memory". */
+async function sizesOf(home: KilnHome, key: string): Promise<Set<string>> {
+  const sizes = new Set<string>();
+  for (const { name } of await listTemplates(home)) {
+    try {
+      const spec = await resolveTemplate(home, name);
+      if ((await rootfsKey(home, spec)) === key) sizes.add(`${spec.vcpu} ${spec.memory_mib}`);
+    } catch (error) {
+      if (!(error instanceof KilnError)) throw error; // A broken spec has no size.
+    }
+  }
+  return sizes;
+}
