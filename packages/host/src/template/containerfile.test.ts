@@ -121,6 +121,7 @@ test("a template that starts from another goes on where that one's own steps end
   const tag = baseTag(parent, upstream);
   assert(text.includes(`FROM ${tag}\nUSER root\nWORKDIR /\n`));
   assert(!text.includes("git"));
+  assert(text.includes("&& chown root: /workspace\n"), "it is root's now");
   assert.notEqual(baseTag({ ...parent, apt_packages: ["curl"] }, upstream), tag);
   assert.throws(() => rootfsHash({ ...child, parent: undefined } as never), { code: "INTERNAL" });
   assert.notEqual(

@@ -156,15 +156,21 @@ function setVariable(
   return [`ENV ${name}="${value.replaceAll(/[\\"$]/g, "\\$&")}"`];
 }
 
-function makeUserAndWorkdir({ user, workdir }: TemplateSpec): string[] {
+function makeUserAndWorkdir(spec: TemplateSpec): string[] {
+  const { user, workdir } = spec;
   const makeUser =
     user === "root"
       ? []
       : [`RUN id -u ${user} >/dev/null 2>&1 \\`, ` || useradd --create-home --shell /bin/sh ${user}`];
+  // The directory that the parent made for its own user is for this one now.
+  const parent = parentOf(spec);
+  const handOver = parent?.workdir === workdir && parent.user !== user;
   return [
     ...makeUser,
     `RUN mkdir -p ${MOUNT_POINTS} \\`,
-    ` && if [ ! -d ${workdir} ]; then mkdir -p ${workdir} && chown ${user}: ${workdir}; fi`,
+    handOver
+      ? ` && chown ${user}: ${workdir}`
+      : ` && if [ ! -d ${workdir} ]; then mkdir -p ${workdir} && chown ${user}: ${workdir}; fi`,
     `WORKDIR ${workdir}`,
     `USER ${user}`,
   ];
