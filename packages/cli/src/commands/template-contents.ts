@@ -25,6 +25,16 @@ export function addTemplateContents(template: Command): void {
     .action(async (ref: string) => (await import("../template/sbom.ts")).sbom(ref));
 
   template
+    .command("diff")
+    .description("Show what differs between two built templates: packages, files, sizes.")
+    .argument("<a>", "name of a template, or path of a spec file")
+    .argument("<b>", "another one")
+    .option("--json", "print JSON")
+    .action(async (a: string, b: string, flags: { json?: boolean }) =>
+      (await import("../template/diff.ts")).diff(a, b, flags.json ?? false),
+    );
+
+  template
     .command("init")
     .description("Write a spec to begin with. On a terminal it asks for what no option says.")
     .argument("[name]", "what the template is to be called")

@@ -57,5 +57,7 @@ function list(items: readonly string[]): string {
 /** A field that has a default: a comment where nothing is said and it comes from the template below. */
 function optional(field: string, value: unknown, usual: unknown, from: string | undefined): string {
   const line = `${JSON.stringify(field)}: ${JSON.stringify(value ?? usual)},`;
-  return value === undefined && from !== undefined ? `  // ${line} (left out, it is as in ${from})` : `  ${line}`;
+  return value === undefined && from !== undefined
+    ? `  // ${line} (left out, it is as in ${from})`
+    : `  ${line}`;
 }

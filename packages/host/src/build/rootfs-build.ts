@@ -1,11 +1,8 @@
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { openLower } from "../block/disk/lower.ts";
-import { readLower } from "../block/disk/read-lower.ts";
 import { finishLayer, layerData } from "../block/disk/write-layer.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
-import type { BlockReader } from "../image/ext4/parent-image.ts";
 import {
   type Ext4Image,
   type ExtraFile,
@@ -30,6 +27,7 @@ import { hostInputs } from "./host-inputs.ts";
 import { hasImage, type ImageConfig, inspectImage } from "./image-config.ts";
 import { Inventory } from "./inventory/inventory.ts";
 import { PACKAGES_FILE, type PackagesFile } from "./inventory/packages-file.ts";
+import { openRootfsReader, type RootfsFiles } from "./rootfs-reader.ts";
 import { LAYER_FOLDER, RECORD_FILE, ROOTFS_FILE, type RootfsRecord } from "./rootfs-record.ts";
 import { together } from "./together.ts";
 
@@ -49,11 +47,8 @@ export interface RootfsJob extends BuildOptions {
 }
 
 /** A rootfs that another one can be a layer on. */
-export interface ParentRootfs {
+export interface ParentRootfs extends RootfsFiles {
   key: string;
-  path: string;
-  layers: readonly string[];
-  sizeBytes: number;
   record: RootfsRecord;
 }
 
@@ -174,31 +169,19 @@ async function writeRootfs(
   }
   const layer = join(folder, LAYER_FOLDER);
   await mkdir(layer, { mode: 0o700 });
-  const lower = await openLower({ base: parent.path, layers: parent.layers, sizeBytes: parent.sizeBytes });
-  try {
-    const blocks: BlockReader = {
-      sizeBytes: lower.sizeBytes,
-      read: (block, count) => readLower(lower, block, count),
-    };
-    const written = await writeImage(
-      job,
-      session,
-      image,
-      { path: layerData(layer), observer: inventory, parent: { blocks, digest: parent.record.digest } },
-      update,
-    );
-    await finishLayer(layer, {
-      sizeBytes: lower.sizeBytes,
-      // Of its content: a layer that is built again fits below what was made on the first.
-      identity: written.digest.slice("sha256:".length).slice(0, 32),
-      parent: lower.top,
-      data: written.changes?.data ?? [],
-      zeros: written.changes?.zeros ?? [],
-    });
-    return written;
-  } finally {
-    lower.close();
-  }
+  using reader = await openRootfsReader(parent);
+  const below = { blocks: reader.blocks, digest: parent.record.digest };
+  const target = { path: layerData(layer), observer: inventory, parent: below };
+  const written = await writeImage(job, session, image, target, update);
+  await finishLayer(layer, {
+    sizeBytes: parent.sizeBytes,
+    // Of its content: a layer that is built again fits below what was made on the first.
+    identity: written.digest.slice("sha256:".length).slice(0, 32),
+    parent: reader.top,
+    data: written.changes?.data ?? [],
+    zeros: written.changes?.zeros ?? [],
+  });
+  return written;
 }
 
 async function writeImage(

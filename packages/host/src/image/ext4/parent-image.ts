@@ -17,6 +17,8 @@ export interface BlockReader {
 export interface ParentInode {
   readonly number: number;
   readonly kind: Inode["kind"];
+  /** Bytes, as `ls` shows it. */
+  readonly size: number;
   readonly extents: readonly Extent[];
   /** Blocks of its extent tree. */
   readonly treeBlocks: readonly number[];
@@ -121,7 +123,7 @@ function readInode(blocks: BlockReader, number: number, bytes: Buffer): ParentIn
   const extents: Extent[] = [];
   const treeBlocks: number[] = [];
   if (hasExtents && !isFast) readExtents(blocks, bytes.subarray(I_BLOCK_OFFSET), extents, treeBlocks);
-  return { number, kind, extents, treeBlocks, xattrBlock: bytes.readUInt32LE(0x68) };
+  return { number, kind, size, extents, treeBlocks, xattrBlock: bytes.readUInt32LE(0x68) };
 }
 
 function readExtents(blocks: BlockReader, node: Buffer, extents: Extent[], treeBlocks: number[]): void {
