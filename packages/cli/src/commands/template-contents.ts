@@ -25,6 +25,12 @@ export function addTemplateContents(template: Command): void {
     .action(async (ref: string) => (await import("../template/sbom.ts")).sbom(ref));
 
   template
+    .command("lock")
+    .description("Print the versions a built template is made of, for kiln template build --locked.")
+    .argument(...TEMPLATE_ARGUMENT)
+    .action(async (ref: string) => (await import("../template/sbom.ts")).lock(ref));
+
+  template
     .command("diff")
     .description("Show what differs between two built templates: packages, files, sizes.")
     .argument("<a>", "name of a template, or path of a spec file")

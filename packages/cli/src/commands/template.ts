@@ -11,6 +11,8 @@ interface BuildFlags {
   memory?: number;
   json?: boolean;
   detach?: boolean;
+  locked?: string;
+  refresh?: boolean;
 }
 
 export function addTemplate(program: Command): void {
@@ -37,6 +39,8 @@ Examples:
     .argument(...TEMPLATE_ARGUMENT)
     .option("--vcpu <n>", "make the snapshot for this many virtual CPUs", wholeNumber(1, 64))
     .option("--memory <MiB>", "make the snapshot for this much memory", wholeNumber(128, 1_048_576))
+    .option("--locked <lock.json>", "of the versions that kiln template lock has printed, or not at all")
+    .option("--refresh", "look for newer versions of everything; what is kept is a template of your own")
     .option("-d, --detach", "print the build's id as soon as it has begun, and leave it to the daemon")
     .option(...JSON_OPTION)
     .addHelpText(
@@ -52,7 +56,8 @@ Examples:
       await buildTemplate(
         {
           ref,
-          ...given({ vcpu: flags.vcpu, memoryMib: flags.memory }),
+          ...given({ vcpu: flags.vcpu, memoryMib: flags.memory, locked: flags.locked }),
+          refresh: flags.refresh ?? false,
           json: flags.json ?? false,
           detach: flags.detach ?? false,
         },

@@ -1,3 +1,6 @@
+import { KilnHome } from "@kiln/host/home.ts";
+import { writtenSpec } from "@kiln/host/template/lineage.ts";
+import { resolveTemplate } from "@kiln/host/template/templates.ts";
 import { KilnError } from "@kiln/sdk/errors.ts";
 import { openClient } from "../client.ts";
 import { createProgress } from "../output/progress.ts";
@@ -11,14 +14,18 @@ export interface BuildRequest {
   json: boolean;
   /** Leaves the build to the daemon as soon as it has begun. */
   detach: boolean;
+  /** File with the lock to build by. */
+  locked?: string;
+  /** Looks for newer versions of everything. */
+  refresh: boolean;
 }
 
 /** Builds a template with its snapshot, and keeps the spec of one that came from a file under its name. */
 export async function buildTemplate(request: BuildRequest, signal: AbortSignal): Promise<void> {
-  const { ref, json, detach, ...size } = request;
+  const { ref, json, detach, locked, refresh, ...size } = request;
   const started = performance.now();
   const client = openClient();
-  const build = await client.builds.start(isSpecFile(ref) ? await readSpecFile(ref) : ref, {
+  const build = await client.builds.start(await whatToBuild(ref, locked, refresh), {
     ...size,
     signal,
   });
@@ -49,4 +56,17 @@ export async function buildTemplate(request: BuildRequest, signal: AbortSignal):
     const how = worked ? `built in ${(ms / 1000).toFixed(1)} s` : `is up to date (${ms} ms)`;
     process.stdout.write(`${name} ${how}; try: kiln run ${name}\n`);
   }
+}
+
+/** The template's name, or its spec where that comes from a file or is to be changed. */
+async function whatToBuild(ref: string, locked: string | undefined, refresh: boolean) {
+  if (locked === undefined && !refresh) return isSpecFile(ref) ? readSpecFile(ref) : ref;
+  const spec = isSpecFile(ref)
+    ? await readSpecFile(ref)
+    : writtenSpec(await resolveTemplate(KilnHome.fromEnvironment(), ref));
+  return {
+    ...spec,
+    ...(locked === undefined ? {} : { lock: await readSpecFile(locked) }),
+    ...(refresh ? { as_of: new Date().toISOString() } : {}),
+  };
 }

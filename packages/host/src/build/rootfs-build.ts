@@ -1,5 +1,5 @@
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { finishLayer, layerData } from "../block/disk/write-layer.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
@@ -10,8 +10,9 @@ import {
   writeExt4Image,
 } from "../image/write-ext4-image.ts";
 import { runStage } from "../progress.ts";
-import { baseTag, generateContainerfile, usedSources } from "../template/containerfile.ts";
+import { baseTag, CONSTRAINTS_FILE, generateContainerfile, usedSources } from "../template/containerfile.ts";
 import { parentOf, writtenSpec } from "../template/lineage.ts";
+import { lockSeconds } from "../template/lock.ts";
 import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { VERSION } from "../version.ts";
@@ -26,6 +27,7 @@ import { GUEST_CONFIG_PATH, guestConfig } from "./guest-config.ts";
 import { hostInputs } from "./host-inputs.ts";
 import { hasImage, type ImageConfig, inspectImage } from "./image-config.ts";
 import { Inventory } from "./inventory/inventory.ts";
+import { checkLock, missingFromApt, notToBeHad } from "./inventory/lock.ts";
 import { PACKAGES_FILE, type PackagesFile } from "./inventory/packages-file.ts";
 import { openRootfsReader, type RootfsFiles } from "./rootfs-reader.ts";
 import { LAYER_FOLDER, RECORD_FILE, ROOTFS_FILE, type RootfsRecord } from "./rootfs-record.ts";
@@ -93,6 +95,7 @@ export async function buildRootfs(job: RootfsJob): Promise<void> {
     build_ms: Math.round(built - started),
     export_ms: Math.round(performance.now() - built),
   };
+  if (spec.lock) checkLock(spec.lock, inventory.packages);
   const packages: PackagesFile = {
     version: 1,
     distribution: inventory.distribution ?? null,
@@ -113,6 +116,12 @@ async function buildImage(
   const context = join(session.scratch, "context");
   await mkdir(context);
   const hostFlags = await hostInputs(join(session.scratch, "host"));
+  if (spec.lock) {
+    await writeFile(
+      join(session.scratch, "host", basename(CONSTRAINTS_FILE)),
+      `${spec.lock.pypi.join("\n")}\n`,
+    );
+  }
   const build = (of: TemplateSpec, part: "base" | "all", tag: string, log: string, signal?: AbortSignal) => {
     const { text, buildArgs } = generateContainerfile(of, sources, part);
     return buildContainer(session.store, {
@@ -139,7 +148,9 @@ async function buildImage(
     job.signal,
     (signal) => ensureAgent(home, { ...job, signal }),
     (signal) => buildBase(spec, log, signal),
-  );
+  ).catch((error) => {
+    throw explainLocked(spec, error);
+  });
   if (agent.key !== job.agentKey) {
     throw new KilnError("BUILD_FAILED", "the agent's sources changed while the image was built", {
       hint: "build again",
@@ -148,6 +159,13 @@ async function buildImage(
   await copyFile(agent.path, join(context, "agent"));
   const image = await build(spec, "all", `localhost/kiln:${key.slice(0, 32)}`, `${log}-agent`, job.signal);
   return inspectImage(session.store, image, job.signal);
+}
+
+/** Where apt has not found a version of the lock, says so. */
+function explainLocked({ lock }: TemplateSpec, error: unknown): unknown {
+  if (!lock || !(error instanceof KilnError) || !Array.isArray(error.details?.tail)) return error;
+  const missing = missingFromApt(error.details.tail.map(String));
+  return missing.length === 0 ? error : notToBeHad(missing, [], error);
 }
 
 /** The parent that blocks are shared with: a disk of another size has everything elsewhere. */
@@ -204,6 +222,9 @@ async function writeImage(
     label: "kiln",
     seed: key,
     durable: true,
+    ...(spec.lock
+      ? { reproducible: { newestSeconds: lockSeconds(spec.lock), omits: (entry) => TRACES.test(entry) } }
+      : {}),
     ...(signal ? { signal } : {}),
     onProgress: ({ tarBytes, entries }) => update(`${Math.round(tarBytes / MIB)} MiB, ${entries} files`),
   });
@@ -217,6 +238,10 @@ async function writeImage(
     throw error;
   }
 }
+
+/** Logs, caches and spare copies that a build leaves: they hold its times, and a locked image is without them. */
+const TRACES =
+  /^(?:var\/log\/(?:apt\/|dpkg\.log|alternatives\.log|bootstrap\.log|fontconfig\.log)|var\/cache\/(?:ldconfig|debconf|apt)\/.|var\/lib\/dpkg\/[^/]*-old$|root\/\.(?:npm|cache|config)\/|tmp\/.|run\/.)/;
 
 /** Podman must have understood every value as it was meant; a difference is a mistake of Kiln's, so it is loud. */
 function checkEnvironment(spec: TemplateSpec, image: ImageConfig): void {

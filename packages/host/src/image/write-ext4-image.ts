@@ -16,6 +16,7 @@ import { FileTree, newDirectory } from "./file-tree.ts";
 import { digestFile, digestLayer, ImageDigest } from "./image-digest.ts";
 import { invalid } from "./invalid.ts";
 import { MAX_ID } from "./tar/limits.ts";
+import { type Reproducible, reproducible } from "./tar/reproducible.ts";
 import { both, type TarHandler } from "./tar/tar-entry.ts";
 import { TarReader } from "./tar/tar-reader.ts";
 import { TreeBuilder } from "./tree-builder.ts";
@@ -61,6 +62,8 @@ export interface WriteExt4ImageOptions {
   durable?: boolean;
   /** Is told of every entry of the archive, and of its content, as it goes by. */
   observer?: TarHandler;
+  /** Leaves out, and makes equal, what differs between two builds of the same things. */
+  reproducible?: Reproducible;
   signal?: AbortSignal;
   /** Called about once for each MiB of the archive. */
   onProgress?: (progress: { tarBytes: number; entries: number }) => void;
@@ -146,7 +149,8 @@ async function writeContent(
   });
 
   const builder = new TreeBuilder(tree, content, parent?.inodes);
-  const reader = new TarReader(options.observer ? both(builder, options.observer) : builder);
+  const handler = options.observer ? both(builder, options.observer) : builder;
+  const reader = new TarReader(options.reproducible ? reproducible(handler, options.reproducible) : handler);
   await readArchive(reader, writer, allocator, tar, options);
   tree.finish();
   for (const extra of options.extraFiles ?? []) {

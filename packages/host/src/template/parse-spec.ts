@@ -26,6 +26,8 @@ const FIELD_HINTS: Record<string, string> = {
   workdir: 'an absolute path without "." or ".." such as "/workspace"',
   user: 'a user name such as "root" or "dev"',
   checks: "shell commands that succeed in a good template",
+  as_of: 'a time such as "2026-01-31T12:00:00Z"',
+  lock: "what kiln template lock prints",
 };
 const FIELDS = Object.keys(FIELD_HINTS);
 /** A spec with thousands of mistakes is not worth thousands of lines. */
@@ -78,9 +80,19 @@ function protoKeys(input: unknown): SpecProblem[] {
   ];
 }
 
-/** A spec starts from an image or from a template. */
+/** A spec starts from an image or from a template; a lock says what is in all of an image. */
 function twoStarts(input: unknown): SpecProblem[] {
-  if (!isObject(input) || input.from === undefined || input.base_image === undefined) return [];
+  if (!isObject(input) || input.from === undefined) return [];
+  if (input.lock !== undefined) {
+    return [
+      {
+        path: "$.lock",
+        message: 'cannot be given together with "from"',
+        hint: "lock the template it starts from",
+      },
+    ];
+  }
+  if (input.base_image === undefined) return [];
   return [
     {
       path: "$.base_image",

@@ -12,7 +12,7 @@ export function canonicalHash(value: unknown): string {
 
 /** What a spec says about the bytes of the root file system, and nothing else. */
 function rootfsPart(spec: TemplateSpec): object {
-  const { base_image, apt_packages, tools, setup_commands, env, workdir, user, disk_mib } = spec;
+  const { base_image, apt_packages, tools, setup_commands, env, workdir, user, disk_mib, as_of, lock } = spec;
   const parent = parentOf(spec);
   return {
     format: 1,
@@ -24,6 +24,8 @@ function rootfsPart(spec: TemplateSpec): object {
     workdir,
     user,
     disk_mib,
+    ...(as_of === undefined ? {} : { as_of }),
+    ...(lock === undefined ? {} : { lock }),
     ...(parent === undefined ? {} : { parent: rootfsHash(parent) }),
   };
 }

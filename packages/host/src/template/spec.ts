@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { IMAGE_REFERENCE } from "./image-reference.ts";
+import { lockSchema } from "./lock.ts";
 import { splitTool, TOOL } from "./tools.ts";
 
 /** Limits of a TemplateSpec. Sizes are in bytes of UTF-8 unless the name says otherwise. */
@@ -139,6 +140,10 @@ export const templateSpecSchema = z
       .regex(USER_NAME)
       .default("root")
       .meta({ description: "The user commands run as. Made when it is missing." }),
+    as_of: z.iso.datetime().optional().meta({
+      description: "When newer versions were looked for last; kiln template build --refresh sets it.",
+    }),
+    lock: lockSchema.optional(),
     checks: z.array(shellCommand).max(SPEC_LIMITS.checks).default([]).meta({
       description:
         "Commands that must succeed in the booted template. They also warm it up: what they touched is in memory in every sandbox.",

@@ -89,7 +89,10 @@ test("what a spec does not say of the machine is as in the template it starts fr
     const grandchild = await completeSpec(home, { name: "c", from: "b" });
     assert.equal(grandchild.memory_mib, 768);
     assert.deepEqual(await completeSpec(home, writtenSpec(grandchild)), grandchild);
-    await assert.rejects(completeSpec(home, { name: "d", from: "nothing" }), { code: "TEMPLATE_NOT_FOUND" });
+    await assert.rejects(completeSpec(home, { name: "d", from: "nothing" }), {
+      code: "TEMPLATE_NOT_FOUND",
+      message: /"nothing", which d starts from/,
+    });
     await assert.rejects(completeSpec(home, { name: "d", from: "a", base_image: "debian" }), {
       code: "SPEC_INVALID",
     });

@@ -91,7 +91,9 @@ async function resolveName(home: KilnHome, ref: string, heirs: readonly string[]
   }
   const names = (await listTemplates(home)).map(({ name }) => name);
   const guess = nearest(ref, names);
-  throw new KilnError("TEMPLATE_NOT_FOUND", `there is no template named "${ref}"`, {
+  const heir = heirs.at(-1);
+  const what = `there is no template named "${ref}"${heir === undefined ? "" : `, which ${heir} starts from`}`;
+  throw new KilnError("TEMPLATE_NOT_FOUND", what, {
     hint: guess
       ? `did you mean "${guess}"?`
       : `there are ${names.join(", ")}; a path to a spec file works as well`,

