@@ -239,9 +239,9 @@ async function writeImage(
   }
 }
 
-/** Logs, caches and spare copies that a build leaves: they hold its times, and a locked image is without them. */
+/** Logs, package caches and spare copies that a build leaves: they hold its times, and a locked image is without them. */
 const TRACES =
-  /^(?:var\/log\/(?:apt\/|dpkg\.log|alternatives\.log|bootstrap\.log|fontconfig\.log)|var\/cache\/(?:ldconfig|debconf|apt)\/.|var\/lib\/dpkg\/[^/]*-old$|root\/\.(?:npm|cache|config)\/|tmp\/.|run\/.)/;
+  /^(?:var\/log\/(?:apt\/|dpkg\.log|alternatives\.log|bootstrap\.log|fontconfig\.log)|var\/cache\/(?:ldconfig|debconf|apt)\/.|var\/lib\/dpkg\/[^/]*-old$|root\/\.npm\/|root\/\.cache\/(?:pip|uv|node-gyp)\/|tmp\/.|run\/.)/;
 
 /** Podman must have understood every value as it was meant; a difference is a mistake of Kiln's, so it is loud. */
 function checkEnvironment(spec: TemplateSpec, image: ImageConfig): void {
