@@ -4,8 +4,10 @@ import { makeLock } from "@kiln/host/build/inventory/lock.ts";
 import { readPackages } from "@kiln/host/build/inventory/packages-file.ts";
 import { podmanStore } from "@kiln/host/build/podman-store.ts";
 import { ensureRootfs, type Rootfs } from "@kiln/host/build/rootfs.ts";
+import { ensureSources } from "@kiln/host/build/sources/ensure-sources.ts";
 import type { KilnHome } from "@kiln/host/home.ts";
 import { removeBuilt } from "@kiln/host/sandbox/built-template.ts";
+import { baseTag } from "@kiln/host/template/containerfile.ts";
 import type { Lock } from "@kiln/host/template/lock.ts";
 import { openTestHome } from "../support/home.ts";
 import { marker, run, smallSpec } from "./support.ts";
@@ -32,8 +34,8 @@ async function forget(rootfs: Rootfs): Promise<void> {
   await removeBuilt(home, rootfs.spec);
   const { root, runroot } = podmanStore(home);
   const podman = (...words: string[]) => run("podman", ["--root", root, "--runroot", runroot, ...words]);
-  const { stdout } = await podman("images", "--format", "{{.Repository}}:{{.Tag}}");
-  const tags = stdout.split("\n").filter((tag) => tag.startsWith("localhost/kiln"));
+  const sources = await ensureSources(home);
+  const tags = [`localhost/kiln:${rootfs.key.slice(0, 32)}`, baseTag(rootfs.spec, sources)];
   await podman("rmi", "--force", ...tags);
   await podman("image", "prune", "--force");
 }

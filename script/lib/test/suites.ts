@@ -54,7 +54,8 @@ export async function findSuites(root: string): Promise<Suite[]> {
 }
 
 async function lintCommands(root: string): Promise<string[][]> {
-  const shell = await find(root, ["bin/*", ".ci/*", "script/*", "script/lib/*", "script/lib/**/*.sh"]);
+  const tools = "packages/host/src/template/tools/*.sh";
+  const shell = await find(root, ["bin/*", ".ci/*", "script/*", "script/lib/*", "script/lib/**/*.sh", tools]);
   const scripts = shell.filter((file) => !/[.](ts|mjs)$/.test(file));
   return [
     ["biome", "ci", "--error-on-warnings", `--colors=${process.stdout.isTTY ? "force" : "off"}`, "."],
