@@ -17,10 +17,10 @@ export interface DaemonHome extends AsyncDisposable {
   stop: () => Promise<string[]>;
 }
 
-/** The home of tests, with a daemon: one of its own, unless one runs there already. */
-export async function openDaemonHome(): Promise<DaemonHome> {
+/** The home of tests, or another, with a daemon: one of its own, unless one runs there already. */
+export async function openDaemonHome(folder?: string): Promise<DaemonHome> {
   await using stack = new AsyncDisposableStack();
-  const { root: home } = stack.use(await openTestHome());
+  const home = folder ?? stack.use(await openTestHome()).root;
   const found = new KilnClient({ home, autostart: false });
   const runs = await found.health({ signal: AbortSignal.timeout(500) }).then(
     () => true,
