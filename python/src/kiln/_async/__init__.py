@@ -1,0 +1,1 @@
+"""The client for event loops: AnyIO below the same classes as in _sync."""

@@ -1,0 +1,1 @@
+"""Which daemon is meant, and how the local one is started."""

@@ -1,0 +1,94 @@
+"""What the daemon builds and has built."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+from .._wire.build_session import BuildSession, done
+from .._wire.calls import templates as calls
+from .._wire.deadline import NEVER, Deadline
+from ..errors import InternalError, KilnError
+from ..types import BuildEnd
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Iterator, Mapping
+
+    from ..types import Build, BuildEvent
+    from .transport import Transport
+
+
+class Builds:
+    """Builds of templates. A build goes on when its client goes away."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def start(
+        self,
+        template: str | Mapping[str, Any],
+        *,
+        vcpu: int | None = None,
+        memory_mib: int | None = None,
+        request_timeout: float | None = None,
+    ) -> Build:
+        """Starts a build; the same one twice at once is one build.
+
+        template: name of a template, or a TemplateSpec (docs/templates.md), which is then known by its name.
+        vcpu, memory_mib: of the snapshot, when not as the template says.
+
+        Raises TemplateNotFoundError, SpecInvalidError.
+        """
+        return self._transport.call(calls.start_build(template, vcpu, memory_mib), deadline=Deadline(request_timeout))
+
+    def list(self, *, request_timeout: float | None = None) -> builtins.list[Build]:
+        """Those under way, and the last that ended."""
+        return self._transport.call(calls.list_builds(), deadline=Deadline(request_timeout))
+
+    def get(self, build_id: str, *, request_timeout: float | None = None) -> Build:
+        """Raises BuildNotFoundError."""
+        return self._transport.call(calls.get_build(build_id), deadline=Deadline(request_timeout))
+
+    def events(self, build_id: str) -> Iterator[BuildEvent]:
+        """A build's progress, from its beginning to its end; a connection that is cut is made again."""
+        return self._events(build_id, NEVER)
+
+    def wait(
+        self,
+        build_id: str,
+        *,
+        on_progress: Callable[[BuildEvent], None] | None = None,
+        request_timeout: float | None = None,
+    ) -> Build:
+        """Returns when a build is done. Raises what made it fail."""
+        for event in self._events(build_id, Deadline(request_timeout)):
+            if on_progress is not None:
+                on_progress(event)
+            if isinstance(event, BuildEnd):
+                return done(event.build)
+        raise InternalError("a build's events ended without its end")
+
+    def cancel(self, build_id: str, *, request_timeout: float | None = None) -> None:
+        """Ends a build; one that has ended already is no error."""
+        self._transport.call(calls.cancel_build(build_id), deadline=Deadline(request_timeout))
+
+    def _events(self, build_id: str, deadline: Deadline) -> Iterator[BuildEvent]:
+        session = BuildSession(build_id)
+        while True:
+            failure = None
+            request = session.request()
+            try:
+                with self._transport.send(request, deadline=deadline) as answer:
+                    answer.bound(deadline)
+                    session.begin()
+                    for chunk in answer:
+                        for event in session.feed(chunk):
+                            yield event
+                            if session.ended:
+                                return
+                        deadline.check(request.name)
+            except KilnError as error:
+                failure = error
+            deadline.check(request.name)
+            time.sleep(deadline.at_most(session.cut(failure)) or 0)
