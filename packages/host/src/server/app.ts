@@ -41,6 +41,12 @@ export async function buildApp(context: DaemonContext, { trusted }: { trusted: b
       request.log.error({ err: thrown, method: request.method, url: request.url }, error.message);
     return reply.code(status).send(errorBody(error));
   });
+  // Of an upload that is refused the rest is not read: who sends it has to be told to stop.
+  app.addHook("onSend", async ({ raw }, reply) => {
+    const hasBody =
+      raw.headers["transfer-encoding"] !== undefined || Number(raw.headers["content-length"] ?? 0) > 0;
+    if (hasBody && !raw.complete && reply.statusCode >= 400) reply.header("connection", "close");
+  });
   app.setNotFoundHandler((request, reply) => {
     const error = new KilnError("NOT_FOUND", `there is no ${request.method} ${request.url.split("?")[0]}`, {
       hint: "GET /openapi.json lists what there is",

@@ -17,7 +17,8 @@ function failure(what: string, code: number, complaint: string): KilnError {
       hint: "add the package tar to the template",
     });
   }
-  const reason = complaint.split("\n").at(-1) ?? "";
+  // The last line only says that there were others.
+  const reason = complaint.split("\n")[0] ?? "";
   const isMissing = /No such file or directory|Cannot chdir/.test(complaint);
   return new KilnError(
     isMissing ? "FILE_NOT_FOUND" : "GUEST_ERROR",
