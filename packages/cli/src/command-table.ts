@@ -25,6 +25,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "stats", load: async () => (await import("./commands/stats.ts")).addStats },
   { name: "top", load: async () => (await import("./commands/top.ts")).addTop },
   { name: "template", load: async () => (await import("./commands/template.ts")).addTemplate },
+  { name: "store", load: async () => (await import("./commands/store.ts")).addStore },
   { name: "serve", load: async () => (await import("./commands/serve.ts")).addServe },
   { name: "token", load: async () => (await import("./commands/token.ts")).addToken },
   { name: "doctor", load: async () => (await import("./commands/doctor.ts")).addDoctor },

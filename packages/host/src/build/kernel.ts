@@ -59,6 +59,16 @@ export async function findKernel(home: KilnHome): Promise<Kernel | undefined> {
   return openKernel(home, await hashSources());
 }
 
+/** Makes the kernel in artifacts/kernel/<key>, which came from elsewhere, the one that is used, if the present sources made it. */
+export async function useKernel(home: KilnHome, key: string): Promise<void> {
+  const sources = await hashSources();
+  const made = kernelSchema.safeParse(
+    JSON.parse(await readFile(join(home.artifact("kernel", key), "kernel.json"), "utf8")),
+  );
+  if (made.data?.key !== key || made.data.sources !== sources) return;
+  await writeFileAtomic(pointerPath(home, sources), `${JSON.stringify({ format: 1, key })}\n`);
+}
+
 const hashSources = () => hashFiles(SOURCES, ["."], () => false);
 
 const pointerPath = (home: KilnHome, sources: string) => `${home.artifact("kernel", sources)}.json`;

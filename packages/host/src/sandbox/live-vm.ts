@@ -7,6 +7,7 @@ import { makeIdentity } from "../guest/identity.ts";
 import type { KilnHome } from "../home.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { Vm, VmConfig, Vmm } from "../vmm/vmm.ts";
+import { usableFiles } from "./lazy-memory.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
 
 /** How long the agent of a resumed guest may take to answer, in milliseconds. */
@@ -81,7 +82,7 @@ export async function startVm(
   const disk = await disks.add(diskOptions(home, record));
   cleanup.defer(() => disk.discard());
   const source = join(home.root, record.source.folder);
-  const files = { memory: join(source, "memory"), state: join(source, "state") };
+  const files = await usableFiles({ memory: join(source, "memory"), state: join(source, "state") });
   const vmm = await engine();
   const vm = cleanup.use(await vmm.restore(vmConfig(home, record, disk), files, signal));
   await connectVm(context, record, vm);

@@ -14,6 +14,7 @@ import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
 import { probeQemu } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
+import { pullTemplate } from "./pull-template.ts";
 import { type Bootable, Sandbox } from "./sandbox.ts";
 import { markUsed, pruneVariants } from "./variants.ts";
 
@@ -63,6 +64,7 @@ export class SandboxHost implements AsyncDisposable {
   async prepareSpec(spec: TemplateSpec, options: PrepareOptions = {}): Promise<Bootable> {
     const { onProgress, signal } = options;
     const report = { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
+    await pullTemplate(this.#home, spec, options);
     const [kernel, rootfs] = await together<Kernel, Rootfs>(
       signal,
       (cancelled) => ensureKernel(this.#home, { ...report, signal: cancelled }),

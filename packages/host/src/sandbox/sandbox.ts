@@ -8,6 +8,7 @@ import { GuestAgent } from "../guest/agent.ts";
 import { makeIdentity } from "../guest/identity.ts";
 import type { Snapshot } from "../snapshot/manifest.ts";
 import type { Vm, VmExit, Vmm } from "../vmm/vmm.ts";
+import { usableFiles } from "./lazy-memory.ts";
 
 const ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789";
 const ID_LENGTH = 12;
@@ -70,7 +71,7 @@ export class Sandbox implements AsyncDisposable {
     cleanup.defer(() => disk.discard());
     const vm = await vmm.restore(
       { directory: folder, vcpu, memoryMib, kernel, disk: disk.nbd },
-      snapshot.files,
+      await usableFiles(snapshot.files),
       signal,
     );
     cleanup.use(vm);

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { KilnError, systemErrorCode } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { defaultLimits, type Limits } from "../sandbox/limits.ts";
+import { StoreConfig } from "../store/config.ts";
 import { sourcesConfigSchema } from "../template/sources.ts";
 import { TEMPLATE_NAME } from "../template/spec.ts";
 
@@ -22,6 +23,7 @@ const Config = z.strictObject({
     .record(z.string().regex(TEMPLATE_NAME), z.int().min(0).max(100))
     .default({})
     .meta({ description: "How many resumed, idle VMs are kept ready of each template." }),
+  store: StoreConfig.optional(),
 });
 
 /** `$KILN_HOME/config.json`, with every default filled in. */

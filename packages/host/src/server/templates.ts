@@ -3,6 +3,7 @@ import type { KilnHome } from "../home.ts";
 import { findBuilt, ownPart, removeBuilt } from "../sandbox/built-template.ts";
 import { findBootable } from "../sandbox/find-bootable.ts";
 import { fromBootable, fromSavedTemplate, type Launchable } from "../sandbox/launchable.ts";
+import { pullTemplate } from "../sandbox/pull-template.ts";
 import {
   listSavedTemplates,
   readSavedTemplate,
@@ -87,8 +88,11 @@ export async function launchableOf(
     return fromSavedTemplate(saved);
   }
   const spec = await resolveTemplate(home, name);
-  const found = await findBootable(home, spec, size);
-  if (found) return fromBootable(home, name, found);
+  const here = await findBootable(home, spec, size);
+  if (here) return fromBootable(home, name, here);
+  await pullTemplate(home, spec, { ...size, signal });
+  const pulled = await findBootable(home, spec, size);
+  if (pulled) return fromBootable(home, name, pulled);
   const build = await builds.start({ spec, ...size, save: false });
   onBuild(build.id);
   await builds.wait(build.id, signal);

@@ -81,6 +81,36 @@ export class Disk {
     }
   }
 
+  /**
+   * Brings what is below a stretch and is not here yet: undefined when all is. For a write that is only its ends, as whole blocks do
+   * not need what was there. What cannot be brought fails when it is read.
+   */
+  fetch(length: number, offset: number, forWrite: boolean): Promise<unknown> | undefined {
+    if (!this.#lower.lazy || length === 0) return undefined;
+    const fetching: Promise<void>[] = [];
+    const end = offset + length;
+    if (!forWrite) this.#fetch(offset, end, fetching);
+    else {
+      if (offset % BLOCK_SIZE !== 0) this.#fetch(offset, Math.min(end, offset + 1), fetching);
+      if (end % BLOCK_SIZE !== 0) this.#fetch(end - 1, end, fetching);
+    }
+    return fetching.length === 0 ? undefined : Promise.allSettled(fetching);
+  }
+
+  #fetch(offset: number, end: number, fetching: Promise<void>[]): void {
+    const endBlock = Math.ceil(end / BLOCK_SIZE);
+    let block = Math.floor(offset / BLOCK_SIZE);
+    while (block < endBlock) {
+      const place = this.#placeOf(block);
+      const until = this.#runEnd(block, endBlock);
+      if (place !== LOWER_ZERO && place !== SESSION) {
+        const fetched = this.#lower.layers[place]?.fetch?.((until - block) * BLOCK_SIZE, block * BLOCK_SIZE);
+        if (fetched) fetching.push(fetched);
+      }
+      block = until;
+    }
+  }
+
   /** Reads into `target` at `at`; neighbouring blocks of one layer are one read. @throws a Node.js system error. */
   read(target: Buffer, at: number, length: number, offset: number): void {
     const end = offset + length;

@@ -1,10 +1,14 @@
+import { closeSync, openSync } from "node:fs";
 import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { KilnError, systemErrorCode } from "../../errors.ts";
+import { LazyFile } from "../../lazy/lazy-file.ts";
 import { forEachPresent } from "./block-map.ts";
-import { Diff } from "./diff.ts";
+import { DATA_FILE, Diff } from "./diff.ts";
 import { NO_PARENT } from "./diff-header.ts";
 import { BLOCK_SIZE, DATA, MAX_DEVICE_SIZE, MAX_LAYERS } from "./geometry.ts";
 import { FileLayer, type Layer } from "./layer.ts";
+import { LazyLayer } from "./lazy-layer.ts";
 
 /** In the table: this block reads as zeros. Other values are indexes of `layers`; 0 is the base image. */
 export const LOWER_ZERO = 255;
@@ -17,6 +21,8 @@ export interface Lower {
   readonly sizeBytes: number;
   /** Base image first, then the diffs, lowest first. */
   readonly layers: readonly Layer[];
+  /** Whether some of them have not arrived as a whole. */
+  readonly lazy: boolean;
   /** Undefined when there is nothing but the base image. */
   readonly table: Uint8Array | undefined;
   /** Identity of the topmost diff, or `NO_PARENT`. */
@@ -60,13 +66,13 @@ export async function openLower(
     for (const layer of layers.splice(0)) layer.close();
   };
   try {
-    layers.push(FileLayer.open(source.base));
+    layers.push(openBase(source.base));
     let table: Uint8Array | undefined;
     let top = NO_PARENT;
     for (const [number, directory] of source.layers.entries()) {
       const topmost = number === source.layers.length - 1;
       const diff = Diff.open(directory, becomingLayer && topmost ? "becoming-layer" : "layer");
-      layers.push({ read: readerOf(diff), close: () => diff.close() });
+      layers.push(layerOf(diff));
       checkChain(diff, top, sizeBytes);
       top = diff.header.identity;
       const index = layers.length - 1;
@@ -76,16 +82,29 @@ export async function openLower(
       });
       table = merged;
     }
-    return { sizeBytes, layers, table, top, close };
+    const lazy = layers.some((layer) => layer.fetch !== undefined);
+    return { sizeBytes, layers, lazy, table, top, close };
   } catch (error) {
     close();
     throw error;
   }
 }
 
-function readerOf(diff: Diff): Layer["read"] {
+function openBase(path: string): Layer {
+  const lazy = LazyFile.open(path);
+  if (lazy === undefined) return FileLayer.open(path);
+  const fd = openSync(path, "r");
+  return new LazyLayer(fd, lazy, () => closeSync(fd));
+}
+
+function layerOf(diff: Diff): Layer {
+  const lazy = LazyFile.open(join(diff.directory, DATA_FILE));
+  if (lazy !== undefined) return new LazyLayer(diff.dataFd, lazy, () => diff.close());
   const file = new FileLayer(diff.dataFd);
-  return (target, at, length, position) => file.read(target, at, length, position);
+  return {
+    read: (target, at, length, position) => file.read(target, at, length, position),
+    close: () => diff.close(),
+  };
 }
 
 function checkGeometry(source: LowerSource, baseSize: number, sizeBytes: number): void {

@@ -2,6 +2,7 @@ import { mkdirSync, renameSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { KilnError } from "../../errors.ts";
+import { isLazy } from "../../lazy/lazy-file.ts";
 import { syncDirectory } from "../../os/atomic-file.ts";
 import { BlockMap, forEachPresent } from "./block-map.ts";
 import { DATA_FILE, Diff, MAP_FILE } from "./diff.ts";
@@ -34,6 +35,12 @@ export async function mergeLayers(
   if (lowest === undefined || topmost === undefined)
     throw new KilnError("USAGE", "there is nothing to merge");
   checkChain(diffs);
+  const partial = directories.find((directory) => isLazy(join(directory, DATA_FILE)));
+  if (partial !== undefined) {
+    throw new KilnError("CONFLICT", `${partial}: has not arrived as a whole yet`, {
+      hint: "try again later",
+    });
+  }
   const { sizeBytes } = lowest.header;
 
   // Which diff holds a block: its number and one more.

@@ -62,14 +62,17 @@ export class Transmission {
   #writeError = 0;
 
   #closing = false;
+  /** Whether what the next request needs is being brought, or has been (as far as it could be). */
+  #fetching: "no" | "under way" | "done" = "no";
+  readonly #wake: () => void;
 
-  /** `onFlushed` is called when a flush is done and `pump` has something to do again. */
+  /** `wake` is called when a flush, or what a request had to wait for, is done and `pump` has something to do again. */
   constructor(
     chosen: Export,
     input: Input,
     output: Output,
     negotiated: { structured: boolean; blockStatus: boolean },
-    onFlushed: () => void,
+    wake: () => void,
   ) {
     this.#disk = chosen.disk;
     this.#counters = chosen.counters;
@@ -77,7 +80,8 @@ export class Transmission {
     this.#output = output;
     this.#structured = negotiated.structured;
     this.#blockStatus = negotiated.blockStatus;
-    this.#flushes = new Flushes(chosen.disk, onFlushed);
+    this.#flushes = new Flushes(chosen.disk, wake);
+    this.#wake = wake;
   }
 
   /** Goes as far as input and output allow. Nothing throws: what fails is answered. */
@@ -116,10 +120,45 @@ export class Transmission {
       }
       // Without the magic number there is no telling where the next request starts.
       if (input.bytes.readUInt32BE(input.start) !== REQUEST_MAGIC) return "close";
+      if (this.#fetching !== "done" && this.#mustFetch()) {
+        output.flush();
+        return "blocked";
+      }
+      this.#fetching = "no";
       this.#take();
     }
     output.flush();
     return "hungry";
+  }
+
+  /** Whether the next request has to wait until what it reads has arrived. Those behind it are asked for at the same time. */
+  #mustFetch(): boolean {
+    if (this.#fetching === "under way") return true;
+    const { bytes, start, end } = this.#input;
+    const first = this.#fetchFor(bytes, start);
+    if (first === undefined) return false;
+    this.#fetching = "under way";
+    void first.then(() => {
+      this.#fetching = "done";
+      this.#wake();
+    });
+    for (let at = start; isRead(bytes, at); ) {
+      at += REQUEST_SIZE;
+      if (end - at < REQUEST_SIZE || !isRead(bytes, at)) break;
+      void this.#fetchFor(bytes, at);
+    }
+    return true;
+  }
+
+  #fetchFor(bytes: Buffer, at: number): Promise<unknown> | undefined {
+    const command = bytes.readUInt16BE(at + 6);
+    if (command !== Command.READ && command !== Command.WRITE && command !== Command.WRITE_ZEROES)
+      return undefined;
+    const offset = bytes.readUInt32BE(at + 16) * 0x100000000 + bytes.readUInt32BE(at + 20);
+    const length = bytes.readUInt32BE(at + 24);
+    if (headerError(command, bytes.readUInt16BE(at + 4), offset, length, this.#disk.sizeBytes) !== 0)
+      return undefined;
+    return this.#disk.fetch(length, offset, command !== Command.READ);
   }
 
   #take(): void {
@@ -293,6 +332,9 @@ export class Transmission {
     }
   }
 }
+
+const isRead = (bytes: Buffer, at: number): boolean =>
+  bytes.readUInt32BE(at) === REQUEST_MAGIC && bytes.readUInt16BE(at + 6) === Command.READ;
 
 function putOffset(bytes: Buffer, at: number, offset: number): void {
   bytes.writeUInt32BE(Math.floor(offset / 0x100000000), at);

@@ -1,0 +1,56 @@
+import { join } from "node:path";
+import { z } from "zod";
+import type { ServerKind } from "../os/server/server-kind.ts";
+
+/**
+ * The fetcher: a process, one for each KILN_HOME, that brings the missing parts of files from the store. What is said over its
+ * control socket is one JSON object a line, as for the other servers.
+ */
+export const FETCHER: ServerKind = {
+  name: "fetcher",
+  greeting: "fetcher",
+  version: 1,
+  code: "STORE_UNAVAILABLE",
+  threads: 16,
+};
+
+export const fetcherDirectory = (home: string): string => join(home, "fetch");
+export const CONTROL_SOCKET = "control.sock";
+
+const Path = z.string().min(1).max(4096).startsWith("/");
+const seq = z.int().nonnegative();
+const part = z.int().nonnegative();
+
+export const FetchRequest = z.discriminatedUnion("op", [
+  /** Answered when these parts of the file are there. */
+  z.strictObject({ op: z.literal("fetch"), seq, path: Path, first: part, end: part }),
+  /** Answered when all of the file is there, or after a while. */
+  z.strictObject({ op: z.literal("complete"), seq, path: Path }),
+  /** Answered with a path that reads as the file does, fetching what is missing; null: wait for `complete`. */
+  z.strictObject({ op: z.literal("present"), seq, path: Path }),
+  /** Begins to bring files in the background, and along what earlier starts touched first. */
+  z.strictObject({ op: z.literal("begin"), seq, paths: z.array(Path).max(500) }),
+  z.strictObject({ op: z.literal("status"), seq }),
+  z.strictObject({ op: z.literal("stop"), seq }),
+]);
+export type FetchRequest = z.output<typeof FetchRequest>;
+
+type WithoutSeq<T> = T extends unknown ? Omit<T, "seq"> : never;
+export type FetchBody = WithoutSeq<FetchRequest>;
+
+export const Presented = z.object({ path: z.string().nullable() });
+
+/** False: it takes longer; to be asked again. */
+export const Completed = z.object({ whole: z.boolean() });
+
+export const FetchStatus = z.object({
+  files: z.array(
+    z.object({ path: z.string(), parts: z.int(), missing: z.int(), touched: z.int(), waiting: z.int() }),
+  ),
+  /** Bytes received from the store since the fetcher was started. */
+  fetchedBytes: z.int(),
+  requests: z.int(),
+  /** What the store's last failure was, while it does not answer. */
+  failure: z.string().nullable(),
+});
+export type FetchStatus = z.output<typeof FetchStatus>;

@@ -1,0 +1,52 @@
+import { ensureAgent } from "../build/agent.ts";
+import { findKernel } from "../build/kernel.ts";
+import type { KilnHome } from "../home.ts";
+import { type OnProgress, runStage } from "../progress.ts";
+import { snapshotKey, subjectOf } from "../snapshot/manifest.ts";
+import { readStoreConfig } from "../store/config.ts";
+import { openMissing } from "../store/pull-missing.ts";
+import type { TemplateSpec } from "../template/spec.ts";
+import { probeQemu } from "../vmm/qemu/probe.ts";
+import { QemuEngine } from "../vmm/qemu/qemu.ts";
+import { findBootable } from "./find-bootable.ts";
+
+export interface PullOptions {
+  vcpu?: number | undefined;
+  memoryMib?: number | undefined;
+  onProgress?: OnProgress | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Brings what sandboxes of `spec` start from out of the node's store, as far as it has it and this node can use it. Does nothing when all is here,
+ * or the node uses no store. What is large arrives while sandboxes run.
+ *
+ * @throws KilnError `STORE_UNTRUSTED`, `STORE_DAMAGED`, `USAGE`, `CANCELLED`.
+ */
+export async function pullTemplate(
+  home: KilnHome,
+  spec: TemplateSpec,
+  options: PullOptions = {},
+): Promise<void> {
+  const { vcpu = spec.vcpu, memoryMib = spec.memory_mib, onProgress, signal } = options;
+  if (!(await readStoreConfig(home))?.lazy) return;
+  if (await findBootable(home, spec, { vcpu, memoryMib })) return;
+  await using pull = await openMissing(home, spec, signal);
+  if (pull === undefined) return;
+  await runStage(onProgress, `pull ${spec.name}`, async () => {
+    const { manifest } = pull;
+    // A program from the store runs on this host only when somebody whom it trusts has signed it.
+    if (pull.signed && manifest.agent !== undefined) await pull.installFolders([manifest.agent]);
+    await pull.installKernel();
+    const kernel = await findKernel(home);
+    if (!kernel) return;
+    const agent = async () =>
+      (await ensureAgent(home, { ...(onProgress && { onProgress }), ...(signal && { signal }) })).path;
+    const vmm = new QemuEngine(await probeQemu(home.probe("qemu"), kernel, agent, signal));
+    const rootfs = { key: manifest.disk.base.slice("rootfs/".length) };
+    const wanted = `snapshots/${snapshotKey(subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, spec.checks))}`;
+    const snapshots = manifest.snapshots.filter((name) => name === wanted);
+    await pull.installFolders([manifest.disk.base, ...manifest.disk.layers, ...snapshots]);
+    await pull.begin();
+  });
+}

@@ -1,0 +1,167 @@
+import { join } from "node:path";
+import { KilnError } from "../../errors.ts";
+import type { FetchStatus } from "../../lazy/fetch-protocol.ts";
+import type { ObjectStore } from "../client/object-store.ts";
+import { endHold, renewHold } from "../hold.ts";
+import type { ChunkCache } from "./chunk-cache.ts";
+import { FetchQueue } from "./fetch-queue.ts";
+import { FuseServer } from "./fuse/fuse-server.ts";
+import { LazyImage } from "./lazy-image.ts";
+import { readTrace, writeTrace } from "./trace.ts";
+
+/** How long after its first use a start is over: what is touched then is kept as the template's trace. */
+const START_MS = 20_000;
+const RENEW_HOLDS_MS = 6 * 3600_000;
+
+export interface FetcherOptions {
+  /** Folder for what is mounted. */
+  directory: string;
+  store: ObjectStore;
+  cache: ChunkCache;
+  /** Name of this node in the store. */
+  node: string;
+}
+
+/** Brings files that are not here yet: all of one KILN_HOME, in one process, so that everything is fetched once. */
+export class Fetcher {
+  readonly #options: FetcherOptions;
+  readonly #queue: FetchQueue;
+  readonly #images = new Map<string, LazyImage>();
+  readonly #presented = new Map<string, string>();
+  readonly #traced = new Set<string>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #fuse: Promise<FuseServer | undefined> | undefined;
+  /** Why the store could not be used the last time, while it cannot. */
+  failure: string | null = null;
+
+  constructor(options: FetcherOptions) {
+    this.#options = options;
+    this.#queue = new FetchQueue(options.store, options.cache);
+    const renewing = setInterval(() => void this.#renewHolds(), RENEW_HOLDS_MS);
+    this.#timers.add(renewing);
+  }
+
+  /** @throws KilnError `STORE_UNAVAILABLE`, `STORE_DAMAGED`, `USAGE`. */
+  async fetch(path: string, first: number, end: number): Promise<void> {
+    const image = this.#open(path);
+    if (image === undefined) return;
+    await this.#fetchAll(image, first, end);
+  }
+
+  /** Resolves with whether all of it is there, after some time or when it is. */
+  async complete(path: string, patience: Promise<unknown>): Promise<boolean> {
+    const image = this.#open(path);
+    if (image === undefined || image.missing === 0) return true;
+    this.#queue.complete(image);
+    return Promise.race([image.whole.then(() => true), patience.then(() => false)]);
+  }
+
+  /** Begins with files that a start needs: what earlier starts have touched first, the rest when there is nothing else to do. */
+  async begin(paths: readonly string[]): Promise<void> {
+    const images = paths.map((path) => this.#open(path)).filter((image) => image !== undefined);
+    const traces = images.map(async (image) => {
+      const trace = await readTrace(this.#options.store, image.image);
+      if (trace.length > 0) this.#traced.add(image.image);
+      this.#queue.ahead(image, trace);
+    });
+    await Promise.all(traces);
+  }
+
+  /** A path at which the file can be mapped and read, or undefined where that is not possible. */
+  async present(path: string): Promise<string | undefined> {
+    const image = this.#open(path);
+    if (image === undefined) return path;
+    const known = this.#presented.get(path);
+    if (known !== undefined) return known;
+    this.#fuse ??= FuseServer.start(join(this.#options.directory, "mnt")).catch(() => undefined);
+    const fuse = await this.#fuse;
+    const shown = fuse?.add({
+      sizeBytes: image.sizeBytes,
+      read: async (offset, length) => {
+        const { first, end } = image.partsIn(offset, length);
+        await this.#fetchAll(image, first, end);
+        return image.read(offset, length);
+      },
+    });
+    if (shown !== undefined) this.#presented.set(path, shown);
+    return shown;
+  }
+
+  status(): FetchStatus {
+    return {
+      files: [...this.#images.values()].map(({ path, wants, missing, touched, waiting }) => ({
+        path,
+        parts: wants.length,
+        missing,
+        touched: touched.length,
+        waiting,
+      })),
+      fetchedBytes: this.#queue.fetchedBytes,
+      requests: this.#queue.requests,
+      failure: this.failure,
+    };
+  }
+
+  /** Whether nobody would miss it. */
+  async isIdle(): Promise<boolean> {
+    const fuse = await this.#fuse;
+    return this.#queue.isIdle && this.#timers.size <= 1 && (fuse?.users ?? 0) === 0;
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    for (const image of this.#images.values()) this.#keepTrace(image);
+    await (await this.#fuse)?.stop();
+  }
+
+  async #fetchAll(image: LazyImage, first: number, end: number): Promise<void> {
+    if (end > image.wants.length || first > end)
+      throw new KilnError("USAGE", `${image.path} has no such parts`);
+    const missing: Promise<void>[] = [];
+    for (let part = first; part < end; part++) {
+      image.touch(part);
+      if (!image.has(part)) missing.push(this.#queue.fetch(image, part));
+    }
+    await Promise.all(missing);
+  }
+
+  #open(path: string): LazyImage | undefined {
+    const known = this.#images.get(path);
+    if (known?.isCurrent) return known;
+    // A template that was removed and has come again: what VMs have mapped of the former file stays open for them.
+    this.#images.delete(path);
+    this.#presented.delete(path);
+    const image = LazyImage.open(path);
+    if (image === undefined) return undefined;
+    this.#images.set(path, image);
+    void image.whole.then(() => endHold(this.#options.store, image.image, this.#options.node));
+    this.#later([image]);
+    return image;
+  }
+
+  /** When the start is over, keeps its trace and sees to the rest of the files. */
+  #later(images: readonly LazyImage[]): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      for (const image of images) {
+        this.#keepTrace(image);
+        this.#queue.complete(image);
+      }
+    }, START_MS);
+    this.#timers.add(timer);
+  }
+
+  /** A first start's trace is kept for the next ones; later ones would only add what their programs did. */
+  #keepTrace(image: LazyImage): void {
+    if (this.#traced.has(image.image) || image.touched.length === 0) return;
+    this.#traced.add(image.image);
+    void writeTrace(this.#options.store, image.image, [...image.touched]);
+  }
+
+  async #renewHolds(): Promise<void> {
+    for (const image of this.#images.values()) {
+      if (image.missing > 0)
+        await renewHold(this.#options.store, image.image, this.#options.node).catch(() => undefined);
+    }
+  }
+}

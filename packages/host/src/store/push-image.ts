@@ -1,0 +1,197 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { cutFile } from "./chunker.ts";
+import { keys, type ObjectStore } from "./client/object-store.ts";
+import { encodeChunk, type StoredChunk } from "./format/chunk.ts";
+import { digestOf } from "./format/digest.ts";
+import { encodeImageManifest, type Pack } from "./format/image-manifest.ts";
+import type { KnownChunks, Slot } from "./known-chunks.ts";
+
+/**
+ * Mean size of a chunk in blocks: 128 KiB. docs/store.md has the measurement behind it.
+ */
+const MEAN_BLOCKS = 32;
+/** Packs are sent when they are this long, in bytes: long enough that requests cost nothing, short enough to send several at once. */
+const PACK_BYTES = 8 * 1024 * 1024;
+/** Chunks that are being compressed. */
+const ENCODING = 8;
+/** Packs that are being sent. */
+const SENDING = 4;
+
+export interface PushCounters {
+  /** Bytes of images that were gone through, holes included. */
+  read: number;
+  /** Bytes of chunks that the store had already, as they are stored. */
+  reused: number;
+  /** Bytes sent. */
+  sent: number;
+  /** Bytes of packs that an earlier attempt had sent. */
+  resumed: number;
+}
+
+export interface PushContext {
+  store: ObjectStore;
+  known: KnownChunks;
+  counters: PushCounters;
+  /** Packs that the images refer to and this push has not sent. */
+  reusedPacks: Map<string, number>;
+  onProgress?: (() => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+interface Placed {
+  digest: string;
+  block: number;
+  blocks: number;
+  slot: Slot;
+}
+
+/**
+ * Stores a file as an image: what is new of it in packs, its manifest last.
+ * @param counts whether a block counts; the others read as zeros.
+ * @returns the manifest's address.
+ */
+export async function pushImage(
+  context: PushContext,
+  path: string,
+  counts?: (block: number) => boolean,
+): Promise<{ digest: string; sizeBytes: number }> {
+  await using file = await open(path, "r");
+  const { size } = await file.stat();
+  const placed = await sendChunks(context, file, size, counts);
+  const { packs, chunks } = tabulate(context, placed);
+  const manifest = encodeImageManifest({ sizeBytes: size, packs, chunks });
+  const digest = digestOf(manifest);
+  await send(context, keys.image(digest), manifest);
+  return { digest, sizeBytes: size };
+}
+
+async function sendChunks(
+  context: PushContext,
+  file: FileHandle,
+  size: number,
+  counts: ((block: number) => boolean) | undefined,
+): Promise<Placed[]> {
+  const { known, counters, signal, onProgress } = context;
+  const placed: Placed[] = [];
+  const encoding: { slot: Slot; stored: Promise<StoredChunk> }[] = [];
+  const packs = new PackSender(context);
+  const before = counters.read;
+  const takeOne = async () => {
+    const first = encoding.shift();
+    if (first) await packs.add(first.slot, await first.stored);
+  };
+  try {
+    for await (const { block, blocks, content } of cutFile(file, size, { meanBlocks: MEAN_BLOCKS, counts })) {
+      signal?.throwIfAborted();
+      const digest = digestOf(content);
+      let slot = known.get(digest);
+      if (slot === undefined) {
+        slot = { pack: undefined, offset: 0, stored: 0, raw: false };
+        known.set(digest, slot);
+        const stored = encodeChunk(content);
+        stored.catch(() => undefined); // It is waited for in its turn.
+        encoding.push({ slot, stored });
+        if (encoding.length >= ENCODING) await takeOne();
+      } else counters.reused += slot.stored;
+      placed.push({ digest, block, blocks, slot });
+      counters.read = before + (block + blocks) * 4096;
+      onProgress?.();
+    }
+    while (encoding.length > 0) await takeOne();
+    await packs.finish();
+  } catch (error) {
+    await packs.settle();
+    throw error;
+  }
+  counters.read = before + size;
+  return placed;
+}
+
+/** Gathers chunks in packs, in the order they come, and sends these, some at once. */
+class PackSender {
+  readonly #context: PushContext;
+  readonly #sending = new Set<Promise<void>>();
+  #slots: Slot[] = [];
+  #parts: Buffer[] = [];
+  #length = 0;
+
+  constructor(context: PushContext) {
+    this.#context = context;
+  }
+
+  async add(slot: Slot, { bytes, raw }: StoredChunk): Promise<void> {
+    slot.offset = this.#length;
+    slot.stored = bytes.length;
+    slot.raw = raw;
+    this.#slots.push(slot);
+    this.#parts.push(bytes);
+    this.#length += bytes.length;
+    if (this.#length >= PACK_BYTES) await this.#seal();
+  }
+
+  async finish(): Promise<void> {
+    if (this.#length > 0) await this.#seal();
+    await Promise.all(this.#sending);
+  }
+
+  /** Waits for what is under way, whatever comes of it. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#sending);
+  }
+
+  async #seal(): Promise<void> {
+    const bytes = Buffer.concat(this.#parts);
+    const pack: Pack = { digest: digestOf(bytes), length: bytes.length };
+    for (const slot of this.#slots) slot.pack = pack;
+    this.#slots = [];
+    this.#parts = [];
+    this.#length = 0;
+    const sending: Promise<void> = sendPack(this.#context, pack, bytes).finally(() =>
+      this.#sending.delete(sending),
+    );
+    sending.catch(() => undefined); // `finish` throws it.
+    this.#sending.add(sending);
+    if (this.#sending.size >= SENDING) await Promise.race(this.#sending);
+  }
+}
+
+/** What an interrupted push has sent is not sent again: the same content makes the same packs. */
+async function sendPack(context: PushContext, pack: Pack, bytes: Buffer): Promise<void> {
+  const { store, counters, signal } = context;
+  const key = keys.pack(pack.digest);
+  const present = await store.head(key, signal);
+  if (present?.size === bytes.length) {
+    counters.resumed += bytes.length;
+    context.reusedPacks.set(pack.digest, pack.length);
+    return;
+  }
+  await send(context, key, bytes);
+}
+
+async function send(
+  { store, counters, signal, onProgress }: PushContext,
+  key: string,
+  bytes: Buffer,
+): Promise<void> {
+  await store.put(key, bytes, signal);
+  counters.sent += bytes.length;
+  onProgress?.();
+}
+
+/** The packs that the chunks lie in, each once, and the chunks with their pack's number. */
+function tabulate(context: PushContext, placed: readonly Placed[]) {
+  const packs: Pack[] = [];
+  const numbers = new Map<string, number>();
+  const chunks = placed.map(({ digest, block, blocks, slot }) => {
+    const { pack, offset, stored, raw } = slot;
+    if (pack === undefined) throw new Error("a chunk was not stored");
+    let number = numbers.get(pack.digest);
+    if (number === undefined) {
+      number = packs.push(pack) - 1;
+      numbers.set(pack.digest, number);
+      context.reusedPacks.set(pack.digest, pack.length);
+    }
+    return { digest, block, blocks, pack: number, offset, stored, raw };
+  });
+  return { packs, chunks };
+}

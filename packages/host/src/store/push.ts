@@ -1,0 +1,194 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join, relative } from "node:path";
+import { Diff } from "../block/disk/diff.ts";
+import { DATA } from "../block/disk/geometry.ts";
+import { findKernel } from "../build/kernel.ts";
+import { findRootfs } from "../build/rootfs.ts";
+import { ROOTFS_FILE } from "../build/rootfs-record.ts";
+import { KilnError } from "../errors.ts";
+import type { KilnHome } from "../home.ts";
+import { snapshotsOf } from "../snapshot/cache.ts";
+import type { TemplateSpec } from "../template/spec.ts";
+import { VERSION } from "../version.ts";
+import { keys, type ObjectStore } from "./client/object-store.ts";
+import {
+  encodeTemplateManifest,
+  type StoredFile,
+  type TemplateManifest,
+} from "./format/template-manifest.ts";
+import { readKnownChunks } from "./known-chunks.ts";
+import { useStore } from "./lease.ts";
+import { type PushContext, type PushCounters, pushImage } from "./push-image.ts";
+import { writeTag } from "./references.ts";
+import type { Signer } from "./trust.ts";
+
+/** Smaller files are part of the template's manifest, in bytes. */
+const INLINE_BYTES = 128 * 1024;
+
+/** Files that are of use before all of them has come: disks' contents and memory. */
+const isLazy = (name: string): boolean => [ROOTFS_FILE, "memory", "data"].includes(basename(name));
+
+export interface PushOptions {
+  home: KilnHome;
+  store: ObjectStore;
+  spec: TemplateSpec;
+  /** Signs what is pushed. */
+  signer?: Signer | undefined;
+  /** Told of how far it has come; `total`: bytes to go through. */
+  onProgress?: ((counters: PushCounters, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface Pushed extends PushCounters {
+  /** The version. */
+  digest: string;
+}
+
+/**
+ * Stores a template that is built, with its snapshots, under its name. What the store has already is not sent again; a push that is cut
+ * off can be seen by nobody, and goes on where it was the next time.
+ *
+ * @throws KilnError `TEMPLATE_NOT_FOUND` when it is not built; `STORE_UNAVAILABLE`, `CONFLICT`, `CANCELLED`.
+ */
+export async function pushTemplate(options: PushOptions): Promise<Pushed> {
+  return pushParts(options, await findParts(options.home, options.spec));
+}
+
+/** Folders, relative to KILN_HOME, that make a template. */
+export type TemplateParts = Pick<TemplateManifest, "disk" | "kernel" | "agent" | "snapshots">;
+
+/** Stores folders as the template `spec`. @throws KilnError as `pushTemplate`. */
+export async function pushParts(options: PushOptions, parts: TemplateParts): Promise<Pushed> {
+  const { home, store, spec, signer, signal } = options;
+  const { disk, kernel, agent, snapshots } = parts;
+  const names = [disk.base, ...disk.layers, kernel, ...(agent === undefined ? [] : [agent]), ...snapshots];
+  const folders = await Promise.all(
+    names.map(async (name) => ({ name, files: await listFiles(join(home.root, name)) })),
+  );
+  const total = folders.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0);
+
+  await using lease = await useStore(store, signal);
+  const counters: PushCounters = { read: 0, reused: 0, sent: 0, resumed: 0 };
+  const context: PushContext = {
+    store,
+    known: await readKnownChunks(store, signal),
+    counters,
+    reusedPacks: new Map(),
+    onProgress: () => options.onProgress?.(counters, total),
+    signal,
+  };
+  const stored: TemplateManifest["folders"] = {};
+  for (const { name, files } of folders)
+    stored[name] = await pushFolder(context, join(home.root, name), files);
+  const { bytes, digest } = encodeTemplateManifest({
+    format: 1,
+    name: spec.name,
+    pushedAt: new Date().toISOString(),
+    kiln: VERSION,
+    spec,
+    ...parts,
+    folders: stored,
+  });
+  await checkPacks(context);
+  lease.check();
+  if (signer) await store.put(keys.signature(digest, signer.keyId), signer.sign(digest), signal);
+  await store.put(keys.template(digest), bytes, signal);
+  lease.check();
+  await writeTag(store, spec.name, digest, signal);
+  return { digest, ...counters };
+}
+
+async function findParts(home: KilnHome, spec: TemplateSpec): Promise<TemplateParts> {
+  const [rootfs, kernel] = await Promise.all([findRootfs(home, spec), findKernel(home)]);
+  const snapshots = rootfs && kernel ? await snapshotsOf(home, rootfs.key) : [];
+  const fitting = snapshots.filter(({ subject }) => subject.kernel === kernel?.key);
+  if (!rootfs || !kernel || fitting.length === 0) {
+    throw new KilnError("TEMPLATE_NOT_FOUND", `the template ${spec.name} is not built here`, {
+      hint: `kiln template build ${spec.name}`,
+    });
+  }
+  const name = (path: string) => relative(home.root, path);
+  return {
+    disk: { base: name(home.rootfs(rootfs.key)), layers: [] },
+    kernel: name(home.artifact("kernel", kernel.key)),
+    agent: name(home.artifact("agent", rootfs.record.agent_key)),
+    snapshots: fitting.map(({ key }) => name(home.snapshot(key))),
+  };
+}
+
+interface Found {
+  /** Relative to the folder. */
+  name: string;
+  size: number;
+  executable: true | undefined;
+}
+
+async function listFiles(folder: string): Promise<Found[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const partial = paths.find((path) => path.endsWith(".lazy"));
+  if (partial !== undefined) {
+    throw new KilnError(
+      "CONFLICT",
+      `${partial.slice(0, -".lazy".length)} has not arrived here as a whole yet`,
+      {
+        hint: "kiln store pull fetches the rest",
+      },
+    );
+  }
+  const found = await Promise.all(
+    paths.map(async (path): Promise<Found> => {
+      const { size, mode } = await stat(path);
+      return { name: relative(folder, path), size, executable: (mode & 0o100) !== 0 ? true : undefined };
+    }),
+  );
+  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+async function pushFolder(
+  context: PushContext,
+  folder: string,
+  files: readonly Found[],
+): Promise<Record<string, StoredFile>> {
+  const stored: Record<string, StoredFile> = {};
+  for (const { name, size, executable } of files) {
+    const path = join(folder, name);
+    const mode = executable ? { executable } : {};
+    if (size <= INLINE_BYTES) {
+      stored[name] = { inline: (await readFile(path)).toString("base64"), ...mode };
+      context.counters.read += size;
+    } else {
+      const { digest } = await pushImage(context, path, countsOf(path));
+      stored[name] = { image: digest, size, lazy: isLazy(name), ...mode };
+    }
+  }
+  return stored;
+}
+
+/** Which blocks of a disk layer's data count, or undefined when all of the file does. */
+function countsOf(path: string): ((block: number) => boolean) | undefined {
+  if (basename(path) !== "data") return undefined;
+  const diff = Diff.open(dirname(path), "layer");
+  diff.close();
+  return (block) => diff.map.get(block) === DATA;
+}
+
+/** What others have sent must still be there: no push is worth anything without it. */
+async function checkPacks({ store, reusedPacks, signal }: PushContext): Promise<void> {
+  const packs = [...reusedPacks];
+  const check = async () => {
+    for (let next = packs.pop(); next !== undefined; next = packs.pop()) {
+      const [digest, length] = next;
+      const info = await store.head(keys.pack(digest), signal);
+      if (info?.size === length) continue;
+      throw new KilnError(
+        "STORE_DAMAGED",
+        `pack ${digest} in the store is ${info ? "cut short" : "missing"}`,
+        {
+          hint: "kiln store verify says which templates need it; push these again",
+        },
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, check));
+}

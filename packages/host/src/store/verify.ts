@@ -1,0 +1,121 @@
+import { KilnError } from "../errors.ts";
+import { keys, type ObjectStore } from "./client/object-store.ts";
+import { decodeChunk } from "./format/chunk.ts";
+import { checkDigest, damaged } from "./format/digest.ts";
+import { type Chunk, contentLength } from "./format/image-manifest.ts";
+import { MAX_PACK_BYTES } from "./format/limits.ts";
+import { readImageManifest } from "./known-chunks.ts";
+import { listTags, readTemplateManifest } from "./references.ts";
+
+const AT_ONCE = 4;
+
+export interface Damage {
+  /** What is damaged, and how. */
+  message: string;
+  /** Versions that need it, as `name@sha256:…`. */
+  versions: string[];
+}
+
+export interface Verified {
+  versions: number;
+  packs: number;
+  bytes: number;
+  damage: Damage[];
+}
+
+interface NeededPack {
+  length: number;
+  chunks: Map<string, { chunk: Chunk; length: number }>;
+  versions: Set<string>;
+}
+
+/** Reads everything that a version with a name, or one of `versions`, needs, and checks it against its addresses. */
+export async function verifyStore(
+  store: ObjectStore,
+  onProgress?: (bytes: number, total: number) => void,
+  signal?: AbortSignal,
+): Promise<Verified> {
+  const result: Verified = { versions: 0, packs: 0, bytes: 0, damage: [] };
+  const note = (error: unknown, versions: string[]) => {
+    if (!(error instanceof KilnError) || error.code !== "STORE_DAMAGED") throw error;
+    result.damage.push({ message: error.message, versions });
+  };
+  const packs = new Map<string, NeededPack>();
+  for (const { name, digest } of await listTags(store, signal)) {
+    const version = `${name}@sha256:${digest}`;
+    result.versions++;
+    try {
+      const manifest = await readTemplateManifest(store, { name, digest }, signal);
+      const images = Object.values(manifest.folders).flatMap((files) =>
+        Object.values(files).flatMap((file) => ("image" in file ? [file.image] : [])),
+      );
+      for (const image of images) {
+        await gather(store, image, version, packs, signal).catch((error: unknown) => note(error, [version]));
+      }
+    } catch (error) {
+      note(error, [version]);
+    }
+  }
+  const total = [...packs.values()].reduce((sum, { length }) => sum + length, 0);
+  const left = [...packs];
+  const worker = async () => {
+    for (let next = left.pop(); next !== undefined; next = left.pop()) {
+      const [digest, pack] = next;
+      try {
+        await verifyPack(store, digest, pack, signal);
+      } catch (error) {
+        note(error, [...pack.versions]);
+      }
+      result.packs++;
+      result.bytes += pack.length;
+      onProgress?.(result.bytes, total);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return result;
+}
+
+async function gather(
+  store: ObjectStore,
+  image: string,
+  version: string,
+  packs: Map<string, NeededPack>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { manifest } = await readImageManifest(store, image, signal);
+  for (const chunk of manifest.chunks) {
+    const pack = manifest.packs[chunk.pack];
+    if (pack === undefined) continue;
+    let needed = packs.get(pack.digest);
+    if (needed === undefined) {
+      needed = { length: pack.length, chunks: new Map(), versions: new Set() };
+      packs.set(pack.digest, needed);
+    }
+    needed.versions.add(version);
+    needed.chunks.set(`${chunk.digest} ${chunk.offset} ${chunk.stored}`, {
+      chunk,
+      length: contentLength(manifest, chunk),
+    });
+  }
+}
+
+async function verifyPack(
+  store: ObjectStore,
+  digest: string,
+  pack: NeededPack,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const what = `pack ${digest}`;
+  const bytes = await store.get(keys.pack(digest), { maxBytes: MAX_PACK_BYTES, signal });
+  if (bytes === undefined) throw damaged(what, "it is missing");
+  if (bytes.length !== pack.length) throw damaged(what, "it has another length");
+  checkDigest(what, bytes, digest);
+  for (const { chunk, length } of pack.chunks.values()) {
+    const stored = bytes.subarray(chunk.offset, chunk.offset + chunk.stored);
+    await decodeChunk(
+      { bytes: stored, raw: chunk.raw },
+      { digest: chunk.digest, length },
+      `chunk ${chunk.digest} of ${what}`,
+    );
+  }
+}
