@@ -34,7 +34,7 @@ export default {
     only("network", []),
     only("guest", []),
     only("vmm", ["guest"]),
-    only("build", ["template", "image", "block"]),
+    only("build", ["template", "image", "block", "lazy"]),
     only("snapshot", ["block", "guest", "vmm", "build", "template"]),
     only("store", ["lazy", "snapshot", "block", "build", "template"]),
     only("sandbox", ["lazy", "store", "snapshot", "block", "network", "guest", "vmm", "build", "template", "image"]),

@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { KilnHome } from "../home.ts";
+import { ensureWhole } from "../lazy/ensure-whole.ts";
 import { writeFileAtomic } from "../os/atomic-file.ts";
 import { lockFile } from "../os/file-lock.ts";
 import { runStage } from "../progress.ts";
@@ -46,7 +47,11 @@ export interface Kernel {
 export async function ensureKernel(home: KilnHome, options: BuildOptions = {}): Promise<Kernel> {
   const sources = await hashSources();
   const found = await openKernel(home, sources);
-  if (found) return found;
+  // Whoever asks for it is going to boot it.
+  if (found) {
+    await ensureWhole([found.vmlinuz, found.initrd]);
+    return found;
+  }
   await using _lock = await lockFile(home.lock("kernel"), options.signal);
   return (
     (await openKernel(home, sources)) ??

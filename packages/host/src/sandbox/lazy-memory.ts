@@ -1,3 +1,4 @@
+import { ensureWhole } from "../lazy/ensure-whole.ts";
 import { FetchClient } from "../lazy/fetch-client.ts";
 import { LazyFile } from "../lazy/lazy-file.ts";
 import type { SnapshotFiles } from "../vmm/vmm.ts";
@@ -15,6 +16,6 @@ export async function usableFiles(files: SnapshotFiles): Promise<SnapshotFiles> 
   using client = new FetchClient(home);
   const memory = await client.present(files.memory);
   if (memory !== undefined) return { ...files, memory };
-  await client.complete(files.memory);
+  await ensureWhole([files.memory]);
   return files;
 }

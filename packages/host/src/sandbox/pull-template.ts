@@ -1,12 +1,13 @@
 import { ensureAgent } from "../build/agent.ts";
 import { findKernel } from "../build/kernel.ts";
 import type { KilnHome } from "../home.ts";
+import { ensureWhole } from "../lazy/ensure-whole.ts";
 import { type OnProgress, runStage } from "../progress.ts";
 import { snapshotKey, subjectOf } from "../snapshot/manifest.ts";
 import { readStoreConfig } from "../store/config.ts";
 import { openMissing } from "../store/pull-missing.ts";
 import type { TemplateSpec } from "../template/spec.ts";
-import { probeQemu } from "../vmm/qemu/probe.ts";
+import { knownProbe, probeQemu } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
 import { findBootable } from "./find-bootable.ts";
 
@@ -42,6 +43,7 @@ export async function pullTemplate(
     if (!kernel) return;
     const agent = async () =>
       (await ensureAgent(home, { ...(onProgress && { onProgress }), ...(signal && { signal }) })).path;
+    if (!(await knownProbe(home.probe("qemu"), kernel))) await ensureWhole([kernel.vmlinuz, kernel.initrd]);
     const vmm = new QemuEngine(await probeQemu(home.probe("qemu"), kernel, agent, signal));
     const rootfs = { key: manifest.disk.base.slice("rootfs/".length) };
     const wanted = `snapshots/${snapshotKey(subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, spec.checks))}`;

@@ -1,5 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { crc32 } from "node:zlib";
+import type { Range } from "./data-ranges.ts";
 import { BLOCK, MAX_CHUNK_BLOCKS } from "./format/limits.ts";
 
 /** Read at once, in bytes. */
@@ -22,6 +23,8 @@ export interface ChunkerOptions {
   meanBlocks: number;
   /** Whether a block counts; the others read as zeros. @default all do */
   counts?: ((block: number) => boolean) | undefined;
+  /** Where the file is not a hole, in order. @default all of it */
+  ranges?: readonly Range[] | undefined;
 }
 
 /**
@@ -31,7 +34,7 @@ export interface ChunkerOptions {
 export async function* cutFile(
   file: FileHandle,
   sizeBytes: number,
-  { meanBlocks, counts }: ChunkerOptions,
+  { meanBlocks, counts, ranges }: ChunkerOptions,
 ): AsyncGenerator<Piece> {
   const min = Math.max(1, meanBlocks / 4);
   const max = Math.min(MAX_CHUNK_BLOCKS, meanBlocks * 4);
@@ -52,11 +55,18 @@ export async function* cutFile(
     return found;
   };
   let block = 0;
+  let range = 0;
   while (block < endBlock) {
+    if (start < 0 && ranges) {
+      while (range < ranges.length && (ranges[range]?.end ?? 0) <= block) range++;
+      block = Math.max(block, ranges[range]?.block ?? endBlock);
+      if (block >= endBlock) break;
+    }
     // What is being gathered moves to the buffer's beginning.
     const keepFrom = start < 0 ? block : start;
-    buffer.copy(buffer, 0, (keepFrom - base) * BLOCK, held);
-    held -= (keepFrom - base) * BLOCK;
+    const passed = Math.min((keepFrom - base) * BLOCK, held);
+    buffer.copy(buffer, 0, passed, held);
+    held -= passed;
     base = keepFrom;
     const read = await readFully(file, buffer.subarray(held, held + SLICE), base * BLOCK + held, sizeBytes);
     held += read;

@@ -75,7 +75,7 @@ export class Pull implements AsyncDisposable {
   async installKernel(): Promise<void> {
     const { home } = this.#install;
     if (await findKernel(home)) return;
-    await installFolder(this.#install, this.manifest.kernel);
+    await this.installFolders([this.manifest.kernel]);
     await useKernel(home, this.manifest.kernel.slice("artifacts/kernel/".length));
   }
 

@@ -1,15 +1,17 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { cutFile } from "./chunker.ts";
+import { type ChunkerOptions, cutFile } from "./chunker.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
+import { dataRanges } from "./data-ranges.ts";
 import { encodeChunk, type StoredChunk } from "./format/chunk.ts";
 import { digestOf } from "./format/digest.ts";
 import { encodeImageManifest, type Pack } from "./format/image-manifest.ts";
 import type { KnownChunks, Slot } from "./known-chunks.ts";
 
 /**
- * Mean size of a chunk in blocks: 128 KiB. docs/store.md has the measurement behind it.
+ * Mean size of a chunk, in blocks: 64 KiB of a file, 32 KiB of memory, of which a guest touches scattered pages. docs/store.md has the
+ * measurement behind it.
  */
-const MEAN_BLOCKS = 32;
+const MEAN_BLOCKS = { file: 16, memory: 8 };
 /** Packs are sent when they are this long, in bytes: long enough that requests cost nothing, short enough to send several at once. */
 const PACK_BYTES = 8 * 1024 * 1024;
 /** Chunks that are being compressed. */
@@ -18,7 +20,7 @@ const ENCODING = 8;
 const SENDING = 4;
 
 export interface PushCounters {
-  /** Bytes of images that were gone through, holes included. */
+  /** Bytes of content that were gone through. */
   read: number;
   /** Bytes of chunks that the store had already, as they are stored. */
   reused: number;
@@ -47,17 +49,23 @@ interface Placed {
 
 /**
  * Stores a file as an image: what is new of it in packs, its manifest last.
- * @param counts whether a block counts; the others read as zeros.
+ * @param options.memory whether it is a guest's memory.
+ * @param options.counts whether a block counts; the others read as zeros.
  * @returns the manifest's address.
  */
 export async function pushImage(
   context: PushContext,
   path: string,
-  counts?: (block: number) => boolean,
+  options: { memory?: boolean; counts?: ((block: number) => boolean) | undefined } = {},
 ): Promise<{ digest: string; sizeBytes: number }> {
   await using file = await open(path, "r");
   const { size } = await file.stat();
-  const placed = await sendChunks(context, file, size, counts);
+  const ranges = await dataRanges(path);
+  const placed = await sendChunks(context, file, size, {
+    counts: options.counts,
+    ranges,
+    meanBlocks: options.memory ? MEAN_BLOCKS.memory : MEAN_BLOCKS.file,
+  });
   const { packs, chunks } = tabulate(context, placed);
   const manifest = encodeImageManifest({ sizeBytes: size, packs, chunks });
   const digest = digestOf(manifest);
@@ -69,19 +77,18 @@ async function sendChunks(
   context: PushContext,
   file: FileHandle,
   size: number,
-  counts: ((block: number) => boolean) | undefined,
+  options: ChunkerOptions,
 ): Promise<Placed[]> {
   const { known, counters, signal, onProgress } = context;
   const placed: Placed[] = [];
   const encoding: { slot: Slot; stored: Promise<StoredChunk> }[] = [];
   const packs = new PackSender(context);
-  const before = counters.read;
   const takeOne = async () => {
     const first = encoding.shift();
     if (first) await packs.add(first.slot, await first.stored);
   };
   try {
-    for await (const { block, blocks, content } of cutFile(file, size, { meanBlocks: MEAN_BLOCKS, counts })) {
+    for await (const { block, blocks, content } of cutFile(file, size, options)) {
       signal?.throwIfAborted();
       const digest = digestOf(content);
       let slot = known.get(digest);
@@ -94,7 +101,7 @@ async function sendChunks(
         if (encoding.length >= ENCODING) await takeOne();
       } else counters.reused += slot.stored;
       placed.push({ digest, block, blocks, slot });
-      counters.read = before + (block + blocks) * 4096;
+      counters.read += content.length;
       onProgress?.();
     }
     while (encoding.length > 0) await takeOne();
@@ -103,7 +110,6 @@ async function sendChunks(
     await packs.settle();
     throw error;
   }
-  counters.read = before + size;
   return placed;
 }
 

@@ -25,8 +25,9 @@ import type { Signer } from "./trust.ts";
 /** Smaller files are part of the template's manifest, in bytes. */
 const INLINE_BYTES = 128 * 1024;
 
-/** Files that are of use before all of them has come: disks' contents and memory. */
-const isLazy = (name: string): boolean => [ROOTFS_FILE, "memory", "data"].includes(basename(name));
+/** Files that are of use before all of them has come: disks' contents and memory; and a kernel, which only a boot needs. */
+const LAZY_FILES = [ROOTFS_FILE, "memory", "data", "vmlinuz", "initrd"];
+const isLazy = (name: string): boolean => LAZY_FILES.includes(basename(name));
 
 export interface PushOptions {
   home: KilnHome;
@@ -65,7 +66,7 @@ export async function pushParts(options: PushOptions, parts: TemplateParts): Pro
   const folders = await Promise.all(
     names.map(async (name) => ({ name, files: await listFiles(join(home.root, name)) })),
   );
-  const total = folders.flatMap(({ files }) => files).reduce((sum, { size }) => sum + size, 0);
+  const total = folders.flatMap(({ files }) => files).reduce((sum, { bytes }) => sum + bytes, 0);
 
   await using lease = await useStore(store, signal);
   const counters: PushCounters = { read: 0, reused: 0, sent: 0, resumed: 0 };
@@ -120,6 +121,8 @@ interface Found {
   /** Relative to the folder. */
   name: string;
   size: number;
+  /** Without holes. */
+  bytes: number;
   executable: true | undefined;
 }
 
@@ -138,8 +141,14 @@ async function listFiles(folder: string): Promise<Found[]> {
   }
   const found = await Promise.all(
     paths.map(async (path): Promise<Found> => {
-      const { size, mode } = await stat(path);
-      return { name: relative(folder, path), size, executable: (mode & 0o100) !== 0 ? true : undefined };
+      const { size, blocks, mode } = await stat(path);
+      const bytes = Math.min(size, blocks * 512);
+      return {
+        name: relative(folder, path),
+        size,
+        bytes,
+        executable: (mode & 0o100) !== 0 ? true : undefined,
+      };
     }),
   );
   return found.sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -158,7 +167,10 @@ async function pushFolder(
       stored[name] = { inline: (await readFile(path)).toString("base64"), ...mode };
       context.counters.read += size;
     } else {
-      const { digest } = await pushImage(context, path, countsOf(path));
+      const { digest } = await pushImage(context, path, {
+        memory: basename(name) === "memory",
+        counts: countsOf(path),
+      });
       stored[name] = { image: digest, size, lazy: isLazy(name), ...mode };
     }
   }
