@@ -96,10 +96,8 @@ for (const folder of [manifest.disk.base, manifest.kernel, ...manifest.snapshots
 console.log(`image: ${(imageBytes / MIB).toFixed(1)} MiB`);
 
 const warm: number[] = [];
-{
-  await run(home.root);
-  for (let round = 0; round < 5; round++) warm.push(await run(home.root));
-}
+await run(home.root);
+for (let round = 0; round < 5; round++) warm.push(await run(home.root));
 console.log(`warm: ${median(warm).toFixed(0)} ms (median of 5)`);
 
 for (const label of ["first node", "second node, along the first one's trace"]) {

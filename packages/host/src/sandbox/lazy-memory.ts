@@ -15,7 +15,7 @@ export async function usableFiles(files: SnapshotFiles): Promise<SnapshotFiles> 
   lazy[Symbol.dispose]();
   using client = new FetchClient(home);
   const memory = await client.present(files.memory);
-  if (memory !== undefined) return { ...files, memory };
+  if (memory !== undefined) return { ...files, memory, onDemand: true };
   await ensureWhole([files.memory]);
   return files;
 }

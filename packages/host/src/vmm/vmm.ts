@@ -23,6 +23,8 @@ export interface SnapshotFiles {
   memory: string;
   /** Registers and devices. */
   state: string;
+  /** Whether each page of memory that is read has to be brought from far away: not more than what is touched is wanted then. */
+  onDemand?: boolean;
 }
 
 /** Why a VM is no longer there. */

@@ -9,8 +9,8 @@ import { FuseServer } from "./fuse/fuse-server.ts";
 import { LazyImage } from "./lazy-image.ts";
 import { readTrace, writeTrace } from "./trace.ts";
 
-/** How long after its first use a start is over: what is touched then is kept as the template's trace. */
-const START_MS = 20_000;
+/** A start is over when for so long nothing was missing: what was touched by then is kept as the template's trace. */
+const QUIET_MS = 5_000;
 const RENEW_HOLDS_MS = 6 * 3600_000;
 
 export interface FetcherOptions {
@@ -30,6 +30,8 @@ export class Fetcher {
   readonly #presented = new Map<string, string>();
   readonly #traced = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** When something was missing last. */
+  #missed = 0;
   #fuse: Promise<FuseServer | undefined> | undefined;
   /** Why the store could not be used the last time, while it cannot. */
   failure: string | null = null;
@@ -122,6 +124,7 @@ export class Fetcher {
       image.touch(part);
       if (!image.has(part)) missing.push(this.#queue.fetch(image, part));
     }
+    if (missing.length > 0) this.#missed = performance.now();
     await Promise.all(missing);
   }
 
@@ -141,13 +144,16 @@ export class Fetcher {
 
   /** When the start is over, keeps its trace and sees to the rest of the files. */
   #later(images: readonly LazyImage[]): void {
-    const timer = setTimeout(() => {
+    const begun = performance.now();
+    const timer = setInterval(() => {
+      if (performance.now() - Math.max(begun, this.#missed) < QUIET_MS) return;
+      clearInterval(timer);
       this.#timers.delete(timer);
       for (const image of images) {
         this.#keepTrace(image);
         this.#queue.complete(image);
       }
-    }, START_MS);
+    }, QUIET_MS / 4);
     this.#timers.add(timer);
   }
 

@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
+import { findCommand } from "../../os/find-command.ts";
 import { connectWhenListening } from "../connect.ts";
 import type { SnapshotFiles, VmConfig, VmExit } from "../vmm.ts";
 import { nameArguments, qemuArguments } from "./arguments.ts";
@@ -9,6 +10,7 @@ import { keepFrom, letUse } from "./permissions.ts";
 import type { QemuProbe } from "./probe.ts";
 import { QemuChild } from "./process.ts";
 import { QmpClient } from "./qmp.ts";
+import { withSmallPages } from "./small-pages.ts";
 import { type StartMode, viewOf } from "./view.ts";
 import { QemuVm, vmPaths } from "./vm.ts";
 
@@ -43,7 +45,7 @@ export async function startQemu(
     ...(state ? ["-incoming", "defer"] : ["-S"]),
   ];
   const child = await QemuChild.start(
-    enterJail(jail, probe.subject.binary, args, {
+    enterJail(jail, ...(await commandOf(probe, files, args)), {
       diesWithOwner: !config.detached,
       memoryMib: config.memoryMib,
       writesFiles: mode === "boot",
@@ -75,6 +77,15 @@ export async function startQemu(
     await child.stop();
     throw describe(error, await child.exited, signal);
   }
+}
+
+async function commandOf(
+  { subject }: QemuProbe,
+  files: SnapshotFiles,
+  args: readonly string[],
+): Promise<[string, string[]]> {
+  if (!files.onDemand) return [subject.binary, [...args]];
+  return withSmallPages(await findCommand("perl"), subject.binary, args);
 }
 
 async function loadState(qmp: QmpClient): Promise<void> {
