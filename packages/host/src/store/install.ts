@@ -79,7 +79,7 @@ async function installFile(
 }
 
 /** Fetches a file of which nothing is of use before all of it is there. */
-async function fetchWhole(
+export async function fetchWhole(
   store: ObjectStore,
   manifest: ImageManifest,
   fd: number,
