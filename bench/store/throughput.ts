@@ -10,8 +10,8 @@ import { execFile } from "node:child_process";
 import { mkdtemp, open, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { keys } from "../../packages/host/src/store/client/object-store.ts";
 import { openStore } from "../../packages/host/src/store/client/location.ts";
+import { keys } from "../../packages/host/src/store/client/object-store.ts";
 import { fetchWhole } from "../../packages/host/src/store/install.ts";
 import { readImageManifest } from "../../packages/host/src/store/known-chunks.ts";
 import { pushImage } from "../../packages/host/src/store/push-image.ts";
@@ -30,7 +30,8 @@ async function timed(label: string, bytes: number, work: () => Promise<unknown>)
   return rate;
 }
 
-const aws = (...words: string[]) => promisify(execFile)("aws", ["--endpoint-url", endpoint, "s3", "cp", "--only-show-errors", ...words]);
+const aws = (...words: string[]) =>
+  promisify(execFile)("aws", ["--endpoint-url", endpoint, "s3", "cp", "--only-show-errors", ...words]);
 const median = (rates: number[]) => rates.sort((a, b) => a - b)[Math.floor(rates.length / 2)] ?? 0;
 const rates: Record<string, number[]> = { push: [], "aws up": [], pull: [], "aws down": [] };
 
@@ -45,7 +46,9 @@ for (let round = 0; round < Number(rounds); round++) {
   console.log(`push         ${rate.toFixed(0).padStart(4)} MiB/s of ${(counters.sent / MIB).toFixed(0)} MiB`);
   rates.push?.push(rate);
   const { manifest } = await readImageManifest(store, image);
-  const parts = await Promise.all(manifest.packs.map(({ digest, length }) => store.get(keys.pack(digest), { maxBytes: length })));
+  const parts = await Promise.all(
+    manifest.packs.map(({ digest, length }) => store.get(keys.pack(digest), { maxBytes: length })),
+  );
   const bytes = Buffer.concat(parts.filter((part) => part !== undefined));
   const same = join(folder, "same");
   await writeFile(same, bytes);
@@ -54,10 +57,15 @@ for (let round = 0; round < Number(rounds); round++) {
   await using handle = await open(target, "w+");
   await handle.truncate((await stat(file)).size);
   rates.pull?.push(await timed("pull", bytes.length, () => fetchWhole(store, manifest, handle.fd)));
-  rates["aws down"]?.push(await timed("aws down", bytes.length, () => aws(`s3://${bucket}/same-${round}`, join(folder, "down"))));
+  rates["aws down"]?.push(
+    await timed("aws down", bytes.length, () => aws(`s3://${bucket}/same-${round}`, join(folder, "down"))),
+  );
 }
 await rm(folder, { recursive: true, force: true });
-for (const [ours, theirs] of [["push", "aws up"], ["pull", "aws down"]] as const) {
+for (const [ours, theirs] of [
+  ["push", "aws up"],
+  ["pull", "aws down"],
+] as const) {
   const [mine, other] = [median(rates[ours] ?? []), median(rates[theirs] ?? [])];
   console.log(`${ours}: ${(mine / other).toFixed(2)} of ${theirs} (medians)`);
 }

@@ -84,7 +84,9 @@ for (const [what, fault] of faults) {
   });
 }
 
-test("a read fails when the store stays away for longer than is configured, never with zeros, and works again later", { skip }, async () => {
+test("a read fails when the store stays away for longer than is configured, never with zeros, and works again later", {
+  skip,
+}, async () => {
   await using rig = await openRig(2);
   const { client, content, proxy, node } = rig;
   proxy.set({ down: true });
@@ -96,11 +98,15 @@ test("a read fails when the store stays away for longer than is configured, neve
   using fetcher = new FetchClient(node.home.root);
   assert.match((await fetcher.status()).failure ?? "", /s3:\/\//);
   proxy.set({});
-  assert.ok((await client.read(block * 4096, 4096)).data.equals(content.subarray(block * 4096, block * 4096 + 4096)));
+  assert.ok(
+    (await client.read(block * 4096, 4096)).data.equals(content.subarray(block * 4096, block * 4096 + 4096)),
+  );
   assert.equal((await fetcher.status()).failure, null);
 });
 
-test("what is here is read without the store; many who want the same cause one request", { skip }, async () => {
+test("what is here is read without the store; many who want the same cause one request", {
+  skip,
+}, async () => {
   await using rig = await openRig(5);
   const { client, content, proxy, node } = rig;
   using fetcher = new FetchClient(node.home.root);
@@ -113,7 +119,9 @@ test("what is here is read without the store; many who want the same cause one r
   assert.equal((await client.write(8192, Buffer.alloc(4096, 7))).error, 0);
 });
 
-test("a fetcher that is killed is replaced, and what it has fetched is not fetched again", { skip }, async () => {
+test("a fetcher that is killed is replaced, and what it has fetched is not fetched again", {
+  skip,
+}, async () => {
   await using rig = await openRig(20);
   const random = new Random(13);
   await assertReads(rig, random, 20);

@@ -72,13 +72,12 @@ for (const kind of kinds) {
         assert.ok((await readFile(join(puller.home.root, path))).equals(content), path);
       }
     });
-    try {
-      await Promise.all(starting);
-    } finally {
-      done = true;
-    }
+    const started = await Promise.allSettled(starting);
+    done = true;
     await Promise.all(pushing);
-    assert.ok((await collecting) > 0, "nothing was ever collected");
+    const collections = await collecting;
+    for (const start of started) if (start.status === "rejected") throw start.reason;
+    assert.ok(collections > 0, "nothing was ever collected");
     assert.deepEqual((await verifyStore(store)).damage, []);
   });
 }

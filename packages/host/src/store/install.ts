@@ -2,7 +2,7 @@ import { mkdir, open, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { publishFolder } from "../build/artifact-cache.ts";
 import type { KilnHome } from "../home.ts";
-import { encodeLazyFile, LAZY_SUFFIX } from "../lazy/lazy-file.ts";
+import { encodeLazyFile, isLazy, LAZY_SUFFIX } from "../lazy/lazy-file.ts";
 import { lockFile } from "../os/file-lock.ts";
 import { openOwnedFolder } from "../os/owned-folder.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
@@ -17,7 +17,7 @@ import { readImageManifest } from "./known-chunks.ts";
 import { writeAll } from "./write-all.ts";
 
 /** Packs of a file that is needed as a whole that are fetched at once. */
-const AT_ONCE = 4;
+const AT_ONCE = 3;
 
 export interface Install {
   home: KilnHome;
@@ -34,9 +34,13 @@ export interface Install {
 export async function installFolder(install: Install, folder: string): Promise<string[]> {
   const { home, manifest, signal } = install;
   const target = join(home.root, folder);
-  if (await exists(target)) return [];
+  const stillArriving = () =>
+    Object.keys(manifest.folders[folder] ?? {})
+      .map((name) => join(target, name))
+      .filter((path) => isLazy(path));
+  if (await exists(target)) return stillArriving();
   await using _lock = await lockFile(home.lock(`pull-${folder.replaceAll("/", "-").slice(0, 60)}`), signal);
-  if (await exists(target)) return [];
+  if (await exists(target)) return stillArriving();
   await using scratch = await openOwnedFolder(home.tmp);
   const arriving: string[] = [];
   const files = Object.entries(manifest.folders[folder] ?? {});
@@ -96,16 +100,15 @@ export async function fetchWhole(
       const bytes = await store.get(keys.pack(pack), { range: { offset, length }, maxBytes: length, signal });
       if (bytes?.length !== length)
         throw damaged(`pack ${pack}`, bytes ? "it is cut short" : "it is missing");
-      for (const chunk of chunks) {
-        const stored = bytes.subarray(chunk.offset - offset, chunk.offset - offset + chunk.stored);
-        const expected = { digest: chunk.digest, length: contentLength(manifest, chunk) };
-        const content = await decodeChunk(
-          { bytes: stored, raw: chunk.raw },
-          expected,
-          `chunk ${chunk.digest} of pack ${pack}`,
-        );
-        await writeAll(fd, content, chunk.block * BLOCK);
-      }
+      await Promise.all(
+        chunks.map(async (chunk) => {
+          const stored = bytes.subarray(chunk.offset - offset, chunk.offset - offset + chunk.stored);
+          const expected = { digest: chunk.digest, length: contentLength(manifest, chunk) };
+          const what = `chunk ${chunk.digest} of pack ${pack}`;
+          const content = await decodeChunk({ bytes: stored, raw: chunk.raw }, expected, what);
+          await writeAll(fd, content, chunk.block * BLOCK);
+        }),
+      );
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));

@@ -49,8 +49,9 @@ export class Pull implements AsyncDisposable {
     const { signal } = options;
     const store = await openNodeStore(config, options.patienceMs);
     try {
-      const digest = await resolveReference(store, reference, signal);
+      // First of all: a name may move, and what it stood for be collected, until then.
       await using lease = await useStore(store, signal);
+      const digest = await resolveReference(store, reference, signal);
       const trusted = config.trusted_keys;
       const [manifest, node] = await Promise.all([
         readTemplateManifest(store, { name: reference.name, digest }, signal),

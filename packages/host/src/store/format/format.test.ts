@@ -55,7 +55,11 @@ test("a manifest with anything altered is read as something possible, or refused
 });
 
 test("a chunk is unpacked to what its address says, and to no more than its length", async () => {
-  for (const content of [FIRST, LAST, Buffer.from(Array.from({ length: 5000 }, (_, index) => (index * 7919) % 251))]) {
+  for (const content of [
+    FIRST,
+    LAST,
+    Buffer.from(Array.from({ length: 5000 }, (_, index) => (index * 7919) % 251)),
+  ]) {
     const stored = await encodeChunk(content);
     const expected = { digest: digestOf(content), length: content.length };
     assert.ok((await decodeChunk(stored, expected, "chunk")).equals(content));

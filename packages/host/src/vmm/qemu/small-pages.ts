@@ -17,6 +17,10 @@ const SCRIPT = [
 ].join(" ");
 
 /** Command words that start `binary` without large pages; itself where there is no Perl. */
-export function withSmallPages(perl: string | undefined, binary: string, args: readonly string[]): [string, string[]] {
+export function withSmallPages(
+  perl: string | undefined,
+  binary: string,
+  args: readonly string[],
+): [string, string[]] {
   return perl === undefined ? [binary, [...args]] : [perl, ["-e", SCRIPT, "--", binary, ...args]];
 }
