@@ -66,17 +66,20 @@ export async function push(
 }
 
 export async function pull(text: string, flags: { json: boolean }, signal: AbortSignal): Promise<void> {
-  const [{ saveTemplate, resolveTemplate }, { rootfsKey }, { specHash }] = await Promise.all([
-    import("@kiln/host/template/templates.ts"),
-    import("@kiln/host/build/rootfs.ts"),
-    import("@kiln/host/template/spec-hash.ts"),
-  ]);
+  const [{ saveTemplate, resolveTemplate }, { ensureSources }, { rootfsKey }, { specHash }] =
+    await Promise.all([
+      import("@kiln/host/template/templates.ts"),
+      import("@kiln/host/build/sources/ensure-sources.ts"),
+      import("@kiln/host/build/rootfs.ts"),
+      import("@kiln/host/template/spec-hash.ts"),
+    ]);
   const home = KilnHome.fromEnvironment();
   await using pulled = await Pull.open(home, await requireStoreConfig(home), parseReference(text), {
     signal,
   });
   const { manifest, digest } = pulled;
-  if (manifest.disk.base !== `rootfs/${await rootfsKey(manifest.spec)}`) {
+  await ensureSources(home, { signal });
+  if (manifest.disk.base !== `rootfs/${await rootfsKey(home, manifest.spec)}`) {
     throw new KilnError("CONFLICT", `${text} was pushed by another version of Kiln (${manifest.kiln})`, {
       hint: "nodes that share a store run the same version; or build the template here",
     });

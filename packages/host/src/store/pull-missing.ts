@@ -1,4 +1,5 @@
 import { rootfsKey } from "../build/rootfs.ts";
+import { ensureSources } from "../build/sources/ensure-sources.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import type { TemplateSpec } from "../template/spec.ts";
@@ -23,7 +24,8 @@ export async function openMissing(
   try {
     const reference = { name: spec.name, digest: undefined };
     const pull = await Pull.open(home, config, reference, { signal, patienceMs: PATIENCE_MS });
-    if (pull.manifest.disk.base === `rootfs/${await rootfsKey(spec)}`) return pull;
+    await ensureSources(home, signal === undefined ? {} : { signal });
+    if (pull.manifest.disk.base === `rootfs/${await rootfsKey(home, spec)}`) return pull;
     await pull[Symbol.asyncDispose]();
   } catch (error) {
     const build =

@@ -108,6 +108,15 @@ async function findParts(home: KilnHome, spec: TemplateSpec): Promise<TemplatePa
       hint: `kiln template build ${spec.name}`,
     });
   }
+  if (rootfs.layers.length > 0) {
+    throw new KilnError(
+      "USAGE",
+      `${spec.name} starts from another template: the store takes no such ones yet`,
+      {
+        hint: "push the template it starts from, and build this one on each node",
+      },
+    );
+  }
   const name = (path: string) => relative(home.root, path);
   return {
     disk: { base: name(home.rootfs(rootfs.key)), layers: [] },
