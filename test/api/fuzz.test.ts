@@ -18,7 +18,7 @@ import { SocketProxy } from "../support/socket-proxy.ts";
 
 const EXAMPLES = Number(process.env.KILN_FUZZ_EXAMPLES ?? 12);
 const SEED = Number(process.env.KILN_FUZZ_SEED ?? 1);
-const SECONDS = process.env.KILN_FUZZ_EXAMPLES === undefined ? 180 : 1_500;
+const SECONDS = process.env.KILN_FUZZ_EXAMPLES === undefined ? 90 : 1_500;
 
 /** What a fuzzer's requests may not do: build for minutes, take away the sandbox the others are about, or never end. */
 const LEFT_OUT = [
