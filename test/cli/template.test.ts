@@ -118,6 +118,17 @@ describe("kiln template", { timeout: 1_200_000 }, () => {
     await json("rm", "slow", "--json");
   });
 
+  test("build ls and logs tell of builds that are over", async () => {
+    const { stdout } = await kiln(["build", "ls"], { home });
+    assert.match(stdout, /^ID +TEMPLATE +STATE .*\n/);
+    assert.match(stdout, / +slow +cancelled /);
+    const last = await kiln(["build", "logs"], { home });
+    assert.equal(last.code, 0, last.stderr);
+    assert.match(last.stderr, /snapshot slow: done in/);
+    assert.equal((await kiln(["build", "logs", "nosuch"], { home })).code, 3);
+    assert.equal((await kiln(["build", "cancel", "nosuch"], { home })).code, 3);
+  });
+
   test("rm removes the template and what was built from it", async () => {
     const [removed] = await json("rm", "cli-test", "--json");
     assert.deepEqual(removed, { name: "cli-test", source: "user", built: true });

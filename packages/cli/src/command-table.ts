@@ -26,6 +26,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "top", load: async () => (await import("./commands/top.ts")).addTop },
   { name: "template", load: async () => (await import("./commands/template.ts")).addTemplate },
   { name: "store", load: async () => (await import("./commands/store.ts")).addStore },
+  { name: "build", load: async () => (await import("./commands/build.ts")).addBuild },
   { name: "serve", load: async () => (await import("./commands/serve.ts")).addServe },
   { name: "token", load: async () => (await import("./commands/token.ts")).addToken },
   { name: "doctor", load: async () => (await import("./commands/doctor.ts")).addDoctor },
