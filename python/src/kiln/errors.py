@@ -37,6 +37,9 @@ __all__ = [
     "SandboxStateError",
     "ShuttingDownError",
     "SpecInvalidError",
+    "StoreDamagedError",
+    "StoreUnavailableError",
+    "StoreUntrustedError",
     "TemplateNotFoundError",
     "TooLargeError",
     "UnauthorizedError",
@@ -225,6 +228,24 @@ class BlockFailedError(KilnError):
     code = "BLOCK_FAILED"
 
 
+class StoreUnavailableError(KilnError):
+    """The node's store does not answer."""
+
+    code = "STORE_UNAVAILABLE"
+
+
+class StoreDamagedError(KilnError):
+    """What the store has is not what was put there."""
+
+    code = "STORE_DAMAGED"
+
+
+class StoreUntrustedError(KilnError):
+    """Nobody whom the node trusts has signed it."""
+
+    code = "STORE_UNTRUSTED"
+
+
 class NetworkFailedError(KilnError):
     code = "NETWORK_FAILED"
 
@@ -290,6 +311,9 @@ ERROR_TYPES: Mapping[str, type[KilnError]] = MappingProxyType(
             GuestError,
             BlockFailedError,
             NetworkFailedError,
+            StoreUnavailableError,
+            StoreDamagedError,
+            StoreUntrustedError,
             KilnTimeoutError,
             KilnCancelledError,
             InternalError,
