@@ -99,5 +99,8 @@ test("no request, however wrong, is answered by a fault or by nothing", {
   context.diagnostic(`${cases} requests`);
   assert.ok(cases > 500, output.slice(-2000));
   assert.equal((await daemon.client.health()).status, "ok");
+  for (const { name, source } of await daemon.client.templates.list()) {
+    if (source === "snapshot") await daemon.client.templates.remove(name);
+  }
   assert.equal((await sandbox.exec(["echo", "still here"])).stdout, "still here\n");
 });

@@ -161,6 +161,11 @@ describe("commands for sandboxes that stay", { timeout: 600_000 }, () => {
     await ok("snapshot", id, "cli-snapshot");
     const fresh = await ok("run", "cli-snapshot", "--", "cat", "/tmp/from-stdin");
     assert.equal(fresh.stdout, "typed");
+    assert.match(
+      (await run(["snapshot", id, "cli-snapshot"])).stderr,
+      /there is a template[\s\S]*kiln template rm/,
+    );
+    assert.match((await run(["snapshot", id, "python"])).stderr, /there is a template/);
     await ok("template", "rm", "cli-snapshot");
     assert.equal((await ok("kill", ...forks)).stdout, `${forks.join("\n")}\n`);
     assert.deepEqual(await daemon.sandboxes(), [`${id} running`]);

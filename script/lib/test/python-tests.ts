@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { pythonEnvironment } from "./python-environment.ts";
 import { type RunOptions, runProcess } from "./run-process.ts";
+import { serve } from "./serve.ts";
 import { add, NOTHING, parsePytest, settle, type Tally } from "./tally.ts";
 
 /** Each counts as one test. */
@@ -29,6 +30,7 @@ export async function runPythonTests(options: RunOptions): Promise<Tally> {
     console.log(`${exitCode === 0 ? "ok" : "FAILED"}: ${words.join(" ")}`);
     tally = add(tally, { ...NOTHING, [exitCode === 0 ? "passed" : "failed"]: 1 });
   }
+  await using _daemon = await serve(options);
   let output = "";
   const exitCode = await runProcess(join(bin, "python"), ["-m", "pytest", "-p", "no:cacheprovider"], {
     ...inPackage,

@@ -25,6 +25,19 @@ export function describeSaved({ name, vcpu, memoryMib }: SavedTemplate): Templat
   return { name, source: "snapshot", built: true, vcpu, memory_mib: memoryMib };
 }
 
+/** @throws KilnError `CONFLICT` when there is a template of that name: one is never put in another's place. */
+export async function refuseKnownName(home: KilnHome, name: string): Promise<void> {
+  const isSaved = (await readSavedTemplate(home, name)) !== undefined;
+  const spec = (await listTemplates(home)).find((entry) => entry.name === name);
+  if (!isSaved && spec === undefined) return;
+  throw new KilnError("CONFLICT", `there is a template named "${name}"`, {
+    hint:
+      spec?.source === "built-in"
+        ? "take another name"
+        : `take another name, or remove it: kiln template rm ${name}`,
+  });
+}
+
 /** Every template by name, those made from sandboxes included. */
 export async function describeTemplates(home: KilnHome): Promise<Template[]> {
   const saved = await listSavedTemplates(home);

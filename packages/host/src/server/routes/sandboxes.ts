@@ -23,7 +23,7 @@ import {
 } from "../schemas/sandbox.ts";
 import { Template } from "../schemas/template.ts";
 import { measure } from "../stats.ts";
-import { describeSaved, launchableOf } from "../templates.ts";
+import { describeSaved, launchableOf, refuseKnownName } from "../templates.ts";
 
 const DEFAULT_PAGE = 100;
 const milliseconds = (seconds: number | null) => (seconds === null ? null : Math.ceil(seconds * 1000));
@@ -260,6 +260,7 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
     },
     async (request, reply) => {
       const sandbox = sandboxes.get(request.params.id);
+      await refuseKnownName(home, request.body.name);
       const template = await sandboxes.snapshot(sandbox, request.body.name);
       return reply.code(201).send(describeSaved(template));
     },
