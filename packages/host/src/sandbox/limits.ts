@@ -58,6 +58,18 @@ export function usage(records: Iterable<SandboxRecord>): { sandboxes: number; me
   return { sandboxes, memoryMib };
 }
 
+/** @throws KilnError `CAPACITY` for a sandbox that would not fit if it were the only one. */
+export function checkSize({ maxMemoryMib }: Limits, memoryMib: number): void {
+  if (memoryMib <= maxMemoryMib) return;
+  throw new KilnError(
+    "CAPACITY",
+    `${memoryMib} MiB of memory are more than all sandboxes together may have: ${maxMemoryMib} MiB`,
+    {
+      hint: "ask for less, or raise max_memory_mib in the daemon's configuration",
+    },
+  );
+}
+
 /**
  * Checks that `count` more VMs of `memoryMib` fit; `fresh` of them are new sandboxes.
  * @throws KilnError `LIMIT_REACHED`, `CAPACITY`.

@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import type { z } from "zod";
 import { KilnError } from "../../errors.ts";
+import { checkSize } from "../../sandbox/limits.ts";
 import type { ManagedSandbox } from "../../sandbox/managed-sandbox.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
@@ -29,7 +30,7 @@ const DEFAULT_PAGE = 100;
 const milliseconds = (seconds: number | null) => (seconds === null ? null : Math.ceil(seconds * 1000));
 
 export function addSandboxRoutes(app: App, context: DaemonContext): void {
-  const { home, sandboxes, builds, metrics, closing } = context;
+  const { home, config, sandboxes, builds, metrics, closing } = context;
   const tags = ["sandboxes"];
 
   async function create(
@@ -39,6 +40,8 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
   ): Promise<ManagedSandbox> {
     const started = performance.now();
     const size = { vcpu: body.vcpu, memoryMib: body.memory_mib };
+    // Before a snapshot of that size is made.
+    if (body.memory_mib !== undefined) checkSize(config.limits, body.memory_mib);
     let from = "snapshot";
     const launchable = await launchableOf(
       { home, builds },
