@@ -1,6 +1,6 @@
 /**
- * Kills the CLI, QEMU or the block server with SIGKILL at random moments of building, snapshotting and running, and
- * checks that the next run works and that nothing is left behind.
+ * Kills the CLI, QEMU or the block server with SIGKILL at random moments of building, snapshotting and running, under a daemon that
+ * stays, and checks that the next run works and that nothing is left behind. What kills of the daemon do: daemon.ts.
  *
  *     KILN_HOME=/somewhere node test/crash/kill.ts --rounds 20 --seed 1
  */
@@ -9,6 +9,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
 import { finish, kiln, startKiln } from "../support/kiln.ts";
 import { leftovers, processesOf } from "../support/leftovers.ts";
 import { Random } from "../support/random.ts";
@@ -17,7 +18,7 @@ const VICTIMS = ["cli", "qemu", "block server"] as const;
 type Victim = (typeof VICTIMS)[number];
 
 const PATTERNS: Record<Victim, RegExp> = {
-  cli: /packages\/cli\/src\/main\.ts/,
+  cli: /packages\/cli\/src\/main\.ts run /,
   qemu: /^\S*qemu-system/,
   "block server": /block\/server\/main\.ts/,
 };
@@ -64,6 +65,7 @@ export async function killAtRandom(options: {
   const { home, rounds, seed, log } = options;
   const random = new Random(seed);
   const killed: KillReport["killed"] = { cli: 0, qemu: 0, "block server": 0 };
+  await using daemon = await openDaemonHome(home);
 
   // How long building and running take undisturbed on this machine, for moments spread over all of it. The first
   // build also makes what all share.
@@ -100,18 +102,29 @@ export async function killAtRandom(options: {
     if (hit && victim !== "block server")
       assert.notEqual(result.code, 0, `${victim} was killed and nobody noticed`);
 
-    const processes = await leftoverProcesses(home);
-    assert.deepEqual(processes, [], `round ${round}: processes outlived their owner`);
+    // A build goes on when its client goes away.
+    for (const { id, finishedAt } of await daemon.client.builds.list()) {
+      if (finishedAt === undefined) await daemon.client.builds.cancel(id);
+    }
+    assert.deepEqual(await left(daemon), [], `round ${round}: something outlived its owner`);
     const next = await kiln(["run", spec, "--", "cat", "/round"], { home });
     assert.equal(next.stdout, `${seed}-${round}\n`, `round ${round}: the next run failed: ${next.stderr}`);
-    assert.deepEqual(await leftovers(home), [], `round ${round}: something was left behind`);
-    await kiln(["template", "rm", spec], { home });
+    assert.deepEqual(await left(daemon), [], `round ${round}: something was left behind`);
+    await kiln(["template", "rm", `crash-${seed}-${round}`], { home });
   }
+  assert.deepEqual(await daemon.stop(), [], "the daemon left something behind");
   return { rounds, killed };
 }
 
-async function leftoverProcesses(home: string): Promise<string[]> {
-  return (await leftovers(home)).filter((line) => line.startsWith("process "));
+/** What is left beside the daemon and its two servers, when that has had time to go: sandboxes, processes, mounts, names. */
+async function left({ home, sandboxes }: DaemonHome): Promise<string[]> {
+  const own = [/main\.ts serve/, /(block|network)\/server\/main\.ts \S+\/(block|net) $/];
+  for (let attempt = 0; ; attempt++) {
+    const others = (await leftovers(home, 0)).filter((line) => !own.some((pattern) => pattern.test(line)));
+    const all = [...others, ...(await sandboxes())];
+    if (all.length === 0 || attempt >= 100) return all;
+    await delay(100);
+  }
 }
 
 if (import.meta.main) {

@@ -156,7 +156,8 @@ export class FetchQueue {
     } catch (error) {
       for (const part of parts) if (!image.has(part)) image.fail(part, error);
       if (level === Want.background) {
-        if (error instanceof KilnError && error.code === "STORE_DAMAGED") image.skip(parts.at(-1) ?? 0);
+        if (error instanceof KilnError && error.code === "STORE_DAMAGED")
+          image.skip(parts.at(-1) ?? 0, error);
         else await this.#pause();
       }
     }

@@ -50,12 +50,13 @@ export class Fetcher {
     await this.#fetchAll(image, first, end);
   }
 
-  /** Resolves with whether all of it is there, after some time or when it is. */
+  /** Resolves with whether all of it is there, after some time or when it is. @throws KilnError `STORE_DAMAGED`. */
   async complete(path: string, patience: Promise<unknown>): Promise<boolean> {
     const image = this.#open(path);
     if (image === undefined || image.missing === 0) return true;
+    const { damaged, whole } = image;
     this.#queue.complete(image);
-    return Promise.race([image.whole.then(() => true), patience.then(() => false)]);
+    return Promise.race([whole.then(() => true), damaged, patience.then(() => false)]);
   }
 
   /** Begins with files that a start needs: what earlier starts have touched first, the rest when there is nothing else to do. */

@@ -60,6 +60,8 @@ export class LazyImage {
     if (this.#missing === 0) void this.#finish();
   }
 
+  #damage = newDamage();
+
   /** The file at `path`, or undefined when it has arrived. @throws KilnError when what describes it is damaged. */
   static open(path: string): LazyImage | undefined {
     const lazy = LazyFile.open(path, { writable: true });
@@ -160,9 +162,16 @@ export class LazyImage {
     return undefined;
   }
 
-  /** Makes the next look begin behind a part that cannot be had. */
-  skip(part: number): void {
+  /** Makes the next look begin behind a part that is damaged in the store, and tells who waits for `damaged`. */
+  skip(part: number, damage: KilnError): void {
     this.#cursor = part + 1;
+    this.#damage.reject(damage);
+    this.#damage = newDamage();
+  }
+
+  /** Rejects when a part turns out to be damaged in the store. Who asks after that waits for the next time. */
+  get damaged(): Promise<never> {
+    return this.#damage.promise;
   }
 
   /** Bytes of the file that are there. */
@@ -197,4 +206,10 @@ export class LazyImage {
     this.#lazy[Symbol.dispose]();
     closeSync(this.#fd);
   }
+}
+
+function newDamage(): PromiseWithResolvers<never> {
+  const damage = Promise.withResolvers<never>();
+  damage.promise.catch(() => undefined); // Nobody need be waiting.
+  return damage;
 }
