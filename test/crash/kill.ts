@@ -118,7 +118,12 @@ export async function killAtRandom(options: {
 
 /** What is left beside the daemon and its two servers, when that has had time to go: sandboxes, processes, mounts, names. */
 async function left({ home, sandboxes }: DaemonHome): Promise<string[]> {
-  const own = [/main\.ts serve/, /(block|network)\/server\/main\.ts \S+\/(block|net) $/];
+  const own = [
+    /main\.ts serve/,
+    /flock .*daemon\.lock/,
+    /^process \d+: cat $/,
+    /(block|network)\/server\/main\.ts \S+\/(block|net) $/,
+  ];
   for (let attempt = 0; ; attempt++) {
     const others = (await leftovers(home, 0)).filter((line) => !own.some((pattern) => pattern.test(line)));
     const all = [...others, ...(await sandboxes())];

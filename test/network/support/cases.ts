@@ -268,5 +268,6 @@ while not os.path.exists("/tmp/open"): time.sleep(0.05)`);
     assert.equal((await second.stats(guest.id)).linked, true);
     await assert.rejects(second.stats("gone"), { code: "NETWORK_FAILED" });
     await guest[Symbol.asyncDispose]();
+    await second.remove(guest.id); // A detached server ends with its last network.
   });
 });
