@@ -272,7 +272,8 @@ export class GuestConnection {
       return;
     }
     if (frame.generation !== this.#generation) return;
-    if (this.#waiting) throw new KilnError("GUEST_PROTOCOL", "the guest spoke before it was ready");
+    // A former host may have used this generation, and not have read all that was sent to it.
+    if (this.#waiting) return;
     const stream = this.#streams.get(frame.stream);
     if (!stream) return; // It crossed our end of the stream.
     switch (frame.kind) {
