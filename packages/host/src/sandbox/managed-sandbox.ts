@@ -27,8 +27,6 @@ export interface SavedState extends SavedVm {
   layers: string[];
 }
 
-export type SandboxChange = (sandbox: ManagedSandbox) => void;
-
 /**
  * One sandbox of the daemon: its record on disk, and its VM while there is one. Its changes of state happen one
  * after the other, and each is on disk before it is acknowledged.

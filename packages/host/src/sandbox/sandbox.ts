@@ -1,4 +1,3 @@
-import { randomInt } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskService } from "../block/disk-service.ts";
@@ -9,17 +8,10 @@ import { makeIdentity } from "../guest/identity.ts";
 import type { Snapshot } from "../snapshot/manifest.ts";
 import type { Vm, VmExit, Vmm } from "../vmm/vmm.ts";
 import { usableFiles } from "./lazy-memory.ts";
+import { makeId } from "./sandbox-id.ts";
 
-const ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789";
-const ID_LENGTH = 12;
 /** How long the agent of a resumed guest may take to answer, in milliseconds. */
 const RESUME_TIMEOUT_MS = 60_000;
-
-/** Twelve lower-case letters and digits, the first a letter: fit for a host name. */
-function makeId(): string {
-  const letter = (limit: number) => ID_ALPHABET.charAt(randomInt(limit));
-  return letter(26) + Array.from({ length: ID_LENGTH - 1 }, () => letter(ID_ALPHABET.length)).join("");
-}
 
 /** All it takes to start sandboxes of one template: a rootfs, a snapshot of it, and the engine that made it. */
 export interface Bootable {
