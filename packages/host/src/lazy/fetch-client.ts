@@ -21,6 +21,7 @@ const MAIN = fileURLToPath(new URL("../store/fetcher/main.ts", import.meta.url))
 export class FetchClient implements Disposable {
   readonly #home: string;
   #client: Promise<ControlClient<FetchBody>> | undefined;
+  #disposed = false;
 
   /** @param home KILN_HOME. */
   constructor(home: string) {
@@ -58,6 +59,7 @@ export class FetchClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#disposed = true;
     this.#client?.then((client) => client[Symbol.dispose]()).catch(() => undefined);
   }
 
@@ -66,7 +68,7 @@ export class FetchClient implements Disposable {
     try {
       return await client.request(body);
     } catch (error) {
-      if (client.isOpen) throw error;
+      if (client.isOpen || this.#disposed) throw error;
       return (await this.#running()).request(body); // It died: another one is asked, once.
     }
   }

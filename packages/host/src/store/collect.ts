@@ -1,3 +1,4 @@
+import { inParallel } from "../os/in-parallel.ts";
 import type { ObjectInfo, ObjectStore } from "./client/object-store.ts";
 import { HOLD_LIFE_MS } from "./hold.ts";
 import { readImageManifest } from "./known-chunks.ts";
@@ -102,15 +103,13 @@ export async function collect(store: ObjectStore, options: CollectOptions = {}):
   }
   for (const prefix of ["templates/", "signatures/", "traces/", "holds/", "images/", "packs/"]) {
     const group = doomed.filter(({ key }) => key.startsWith(prefix));
-    const worker = async () => {
-      for (let info = group.pop(); info !== undefined; info = group.pop()) {
-        lease.check();
-        if (!dryRun) await store.delete(info.key, signal);
-        result.removed++;
-        result.removedBytes += info.size;
-      }
+    const remove = async (info: ObjectInfo, linked: AbortSignal) => {
+      lease.check();
+      if (!dryRun) await store.delete(info.key, linked);
+      result.removed++;
+      result.removedBytes += info.size;
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    await inParallel(group, remove, { atOnce: AT_ONCE, signal });
   }
   return result;
 }
@@ -138,14 +137,11 @@ async function packsOf(
   signal: AbortSignal | undefined,
 ): Promise<Set<string>> {
   const packs = new Set<string>();
-  const left = [...images];
-  const worker = async () => {
-    for (let digest = left.pop(); digest !== undefined; digest = left.pop()) {
-      const read = await orUndefined(readImageManifest(store, digest, signal), held.has(digest));
-      for (const pack of read?.manifest.packs ?? []) packs.add(pack.digest);
-    }
+  const read = async (digest: string, linked: AbortSignal) => {
+    const found = await orUndefined(readImageManifest(store, digest, linked), held.has(digest));
+    for (const pack of found?.manifest.packs ?? []) packs.add(pack.digest);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await inParallel(images, read, { atOnce: AT_ONCE, signal });
   return packs;
 }
 

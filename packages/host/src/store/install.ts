@@ -4,6 +4,7 @@ import { publishFolder } from "../build/artifact-cache.ts";
 import type { KilnHome } from "../home.ts";
 import { encodeLazyFile, isLazy, LAZY_SUFFIX } from "../lazy/lazy-file.ts";
 import { lockFile } from "../os/file-lock.ts";
+import { inParallel } from "../os/in-parallel.ts";
 import { openOwnedFolder } from "../os/owned-folder.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
 import { exists } from "./exists.ts";
@@ -43,14 +44,13 @@ export async function installFolder(install: Install, folder: string): Promise<s
   if (await exists(target)) return stillArriving();
   await using scratch = await openOwnedFolder(home.tmp);
   const arriving: string[] = [];
-  const files = Object.entries(manifest.folders[folder] ?? {});
-  await Promise.all(
-    files.map(async ([name, file]) => {
-      const path = join(scratch.path, name);
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      if (await installFile(install, file, path, join(target, name))) arriving.push(join(target, name));
-    }),
-  );
+  const bring = async ([name, file]: [string, StoredFile], linked: AbortSignal) => {
+    const path = join(scratch.path, name);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const late = await installFile({ ...install, signal: linked }, file, path, join(target, name));
+    if (late) arriving.push(join(target, name));
+  };
+  await inParallel(Object.entries(manifest.folders[folder] ?? {}), bring, { signal });
   await publishFolder(scratch.path, target);
   return arriving;
 }
@@ -90,26 +90,20 @@ export async function fetchWhole(
   signal?: AbortSignal,
 ): Promise<void> {
   const byPack = Map.groupBy(manifest.chunks, (chunk) => chunk.pack);
-  const left = [...byPack];
-  const worker = async () => {
-    for (let next = left.pop(); next !== undefined; next = left.pop()) {
-      const [number, chunks] = next;
-      const pack = manifest.packs[number]?.digest ?? "";
-      const offset = Math.min(...chunks.map((chunk) => chunk.offset));
-      const length = Math.max(...chunks.map((chunk) => chunk.offset + chunk.stored)) - offset;
-      const bytes = await store.get(keys.pack(pack), { range: { offset, length }, maxBytes: length, signal });
-      if (bytes?.length !== length)
-        throw damaged(`pack ${pack}`, bytes ? "it is cut short" : "it is missing");
-      await Promise.all(
-        chunks.map(async (chunk) => {
-          const stored = bytes.subarray(chunk.offset - offset, chunk.offset - offset + chunk.stored);
-          const expected = { digest: chunk.digest, length: contentLength(manifest, chunk) };
-          const what = `chunk ${chunk.digest} of pack ${pack}`;
-          const content = await decodeChunk({ bytes: stored, raw: chunk.raw }, expected, what);
-          await writeAll(fd, content, chunk.block * BLOCK);
-        }),
-      );
-    }
+  const fetchPack = async ([number, chunks]: [number, ImageManifest["chunks"]], linked: AbortSignal) => {
+    const pack = manifest.packs[number]?.digest ?? "";
+    const offset = Math.min(...chunks.map((chunk) => chunk.offset));
+    const length = Math.max(...chunks.map((chunk) => chunk.offset + chunk.stored)) - offset;
+    const range = { offset, length };
+    const bytes = await store.get(keys.pack(pack), { range, maxBytes: length, signal: linked });
+    if (bytes?.length !== length) throw damaged(`pack ${pack}`, bytes ? "it is cut short" : "it is missing");
+    await inParallel(chunks, async (chunk) => {
+      const stored = bytes.subarray(chunk.offset - offset, chunk.offset - offset + chunk.stored);
+      const expected = { digest: chunk.digest, length: contentLength(manifest, chunk) };
+      const what = `chunk ${chunk.digest} of pack ${pack}`;
+      const content = await decodeChunk({ bytes: stored, raw: chunk.raw }, expected, what);
+      await writeAll(fd, content, chunk.block * BLOCK);
+    });
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await inParallel(byPack, fetchPack, { atOnce: AT_ONCE, signal });
 }

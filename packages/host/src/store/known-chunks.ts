@@ -1,3 +1,4 @@
+import { inParallel } from "../os/in-parallel.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
 import { checkDigest } from "./format/digest.ts";
 import { decodeImageManifest, type ImageManifest, type Pack } from "./format/image-manifest.ts";
@@ -38,19 +39,17 @@ export async function readKnownChunks(store: ObjectStore, signal?: AbortSignal):
   const digests: string[] = [];
   for await (const { key } of store.list("images/", signal)) digests.push(key.slice("images/".length));
   digests.sort(); // The same store gives the same packs.
-  const readers = Array.from({ length: AT_ONCE }, async () => {
-    for (let digest = digests.pop(); digest !== undefined; digest = digests.pop()) {
-      const read = await readImageManifest(store, digest, signal).catch((error: unknown) => {
-        signal?.throwIfAborted();
-        if (isDamage(error)) return undefined;
-        throw error;
-      });
-      for (const { digest: chunk, pack, offset, stored, raw } of read?.manifest.chunks ?? []) {
-        if (!known.has(chunk)) known.set(chunk, { pack: read?.manifest.packs[pack], offset, stored, raw });
-      }
+  const read = async (digest: string, linked: AbortSignal) => {
+    const found = await readImageManifest(store, digest, linked).catch((error: unknown) => {
+      linked.throwIfAborted();
+      if (isDamage(error)) return undefined;
+      throw error;
+    });
+    for (const { digest: chunk, pack, offset, stored, raw } of found?.manifest.chunks ?? []) {
+      if (!known.has(chunk)) known.set(chunk, { pack: found?.manifest.packs[pack], offset, stored, raw });
     }
-  });
-  await Promise.all(readers);
+  };
+  await inParallel(digests, read, { atOnce: AT_ONCE, signal });
   return known;
 }
 

@@ -1,6 +1,7 @@
 import { findKernel, useKernel } from "../build/kernel.ts";
 import type { KilnHome } from "../home.ts";
 import { FetchClient } from "../lazy/fetch-client.ts";
+import { inParallel } from "../os/in-parallel.ts";
 import { openStore } from "./client/location.ts";
 import type { ObjectStore } from "./client/object-store.ts";
 import { retrying } from "./client/retry.ts";
@@ -63,7 +64,7 @@ export class Pull implements AsyncDisposable {
       const images = Object.values(manifest.folders).flatMap((files) =>
         Object.values(files).flatMap((file) => ("image" in file && file.lazy ? [file.image] : [])),
       );
-      await Promise.all(images.map((image) => renewHold(store, image, node)));
+      await inParallel(images, (image) => renewHold(store, image, node));
       lease.check();
       return new Pull({ home, store, manifest, signal }, digest, trusted.length > 0);
     } catch (error) {
@@ -82,7 +83,11 @@ export class Pull implements AsyncDisposable {
 
   /** Makes folders of the template at their places; large files in them are still to arrive. */
   async installFolders(folders: readonly string[]): Promise<void> {
-    const arriving = await Promise.all(folders.map((folder) => installFolder(this.#install, folder)));
+    const arriving = await inParallel(
+      folders,
+      (folder, signal) => installFolder({ ...this.#install, signal }, folder),
+      { signal: this.#install.signal },
+    );
     this.#arriving.push(...arriving.flat());
   }
 

@@ -7,6 +7,7 @@ import { findRootfs } from "../build/rootfs.ts";
 import { ROOTFS_FILE } from "../build/rootfs-record.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
+import { inParallel } from "../os/in-parallel.ts";
 import { snapshotsOf } from "../snapshot/cache.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { VERSION } from "../version.ts";
@@ -63,9 +64,10 @@ export async function pushParts(options: PushOptions, parts: TemplateParts): Pro
   const { home, store, spec, signer, signal } = options;
   const { disk, kernel, agent, snapshots } = parts;
   const names = [disk.base, ...disk.layers, kernel, ...(agent === undefined ? [] : [agent]), ...snapshots];
-  const folders = await Promise.all(
-    names.map(async (name) => ({ name, files: await listFiles(join(home.root, name)) })),
-  );
+  const folders = await inParallel(names, async (name) => ({
+    name,
+    files: await listFiles(join(home.root, name)),
+  }));
   const total = folders.flatMap(({ files }) => files).reduce((sum, { bytes }) => sum + bytes, 0);
 
   await using lease = await useStore(store, signal);
@@ -196,20 +198,12 @@ function countsOf(path: string): ((block: number) => boolean) | undefined {
 
 /** What others have sent must still be there: no push is worth anything without it. */
 async function checkPacks({ store, reusedPacks, signal }: PushContext): Promise<void> {
-  const packs = [...reusedPacks];
-  const check = async () => {
-    for (let next = packs.pop(); next !== undefined; next = packs.pop()) {
-      const [digest, length] = next;
-      const info = await store.head(keys.pack(digest), signal);
-      if (info?.size === length) continue;
-      throw new KilnError(
-        "STORE_DAMAGED",
-        `pack ${digest} in the store is ${info ? "cut short" : "missing"}`,
-        {
-          hint: "kiln store verify says which templates need it; push these again",
-        },
-      );
-    }
+  const check = async ([digest, length]: [string, number], linked: AbortSignal) => {
+    const info = await store.head(keys.pack(digest), linked);
+    if (info?.size === length) return;
+    throw new KilnError("STORE_DAMAGED", `pack ${digest} in the store is ${info ? "cut short" : "missing"}`, {
+      hint: "kiln store verify says which templates need it; push these again",
+    });
   };
-  await Promise.all(Array.from({ length: 8 }, check));
+  await inParallel(reusedPacks, check, { atOnce: 8, signal });
 }

@@ -1,4 +1,5 @@
 import { KilnError } from "../errors.ts";
+import { inParallel } from "../os/in-parallel.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
 import { decodeChunk } from "./format/chunk.ts";
 import { checkDigest, damaged } from "./format/digest.ts";
@@ -57,21 +58,17 @@ export async function verifyStore(
     }
   }
   const total = [...packs.values()].reduce((sum, { length }) => sum + length, 0);
-  const left = [...packs];
-  const worker = async () => {
-    for (let next = left.pop(); next !== undefined; next = left.pop()) {
-      const [digest, pack] = next;
-      try {
-        await verifyPack(store, digest, pack, signal);
-      } catch (error) {
-        note(error, [...pack.versions]);
-      }
-      result.packs++;
-      result.bytes += pack.length;
-      onProgress?.(result.bytes, total);
+  const check = async ([digest, pack]: [string, NeededPack], linked: AbortSignal) => {
+    try {
+      await verifyPack(store, digest, pack, linked);
+    } catch (error) {
+      note(error, [...pack.versions]);
     }
+    result.packs++;
+    result.bytes += pack.length;
+    onProgress?.(result.bytes, total);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await inParallel(packs, check, { atOnce: AT_ONCE, signal });
   return result;
 }
 
