@@ -62,7 +62,7 @@ export class BenchDaemon implements AsyncDisposable {
       if (performance.now() > deadline) throw new Error(`${count} of ${this.#pool} standby VMs came`);
       await delay(50);
     }
-    await delay(300); // The last of them has only just been started.
+    await delay(2000); // The last of them has only just been started, and is exercised.
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

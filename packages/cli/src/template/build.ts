@@ -1,6 +1,3 @@
-import { KilnHome } from "@kiln/host/home.ts";
-import { writtenSpec } from "@kiln/host/template/lineage.ts";
-import { resolveTemplate } from "@kiln/host/template/templates.ts";
 import { KilnError } from "@kiln/sdk/errors.ts";
 import { openClient } from "../client.ts";
 import { createProgress } from "../output/progress.ts";
@@ -61,12 +58,17 @@ export async function buildTemplate(request: BuildRequest, signal: AbortSignal):
 /** The template's name, or its spec where that comes from a file or is to be changed. */
 async function whatToBuild(ref: string, locked: string | undefined, refresh: boolean) {
   if (locked === undefined && !refresh) return isSpecFile(ref) ? readSpecFile(ref) : ref;
-  const spec = isSpecFile(ref)
-    ? await readSpecFile(ref)
-    : writtenSpec(await resolveTemplate(KilnHome.fromEnvironment(), ref));
+  const spec = isSpecFile(ref) ? await readSpecFile(ref) : await ownSpecOf(ref);
   return {
     ...spec,
     ...(locked === undefined ? {} : { lock: await readSpecFile(locked) }),
     ...(refresh ? { as_of: new Date().toISOString() } : {}),
   };
+}
+
+async function ownSpecOf(name: string) {
+  const { KilnHome } = await import("@kiln/host/home.ts");
+  const { writtenSpec } = await import("@kiln/host/template/lineage.ts");
+  const { resolveTemplate } = await import("@kiln/host/template/templates.ts");
+  return writtenSpec(await resolveTemplate(KilnHome.fromEnvironment(), name));
 }

@@ -1,5 +1,4 @@
 import { readFile, stat } from "node:fs/promises";
-import { parseJsonWithComments } from "@kiln/host/template/json-with-comments.ts";
 import type { TemplateSpec } from "@kiln/sdk/builds.ts";
 import type { KilnClient } from "@kiln/sdk/client.ts";
 import { KilnError, systemErrorCode } from "@kiln/sdk/errors.ts";
@@ -31,6 +30,7 @@ export async function readSpecFile(path: string): Promise<TemplateSpec> {
     const found = await stat(path);
     if (!found.isFile()) throw new KilnError("SPEC_INVALID", `${path} is not a file`);
     if (found.size > MAX_SPEC_BYTES) throw new KilnError("SPEC_INVALID", `${path} is larger than 1 MiB`);
+    const { parseJsonWithComments } = await import("@kiln/host/template/json-with-comments.ts");
     const spec: unknown = await parseJsonWithComments(await readFile(path, "utf8"), "it");
     if (typeof spec !== "object" || spec === null) throw new SyntaxError("it is no object");
     return spec as TemplateSpec;

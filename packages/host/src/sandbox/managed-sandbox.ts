@@ -5,6 +5,7 @@ import { isSealed } from "../block/disk/sealed.ts";
 import { KilnError } from "../errors.ts";
 import type { GuestAgent } from "../guest/agent.ts";
 import { Mutex } from "../os/mutex.ts";
+import { exercise } from "../snapshot/warm-up.ts";
 import {
   adoptVm,
   connectVm,
@@ -165,7 +166,7 @@ export class ManagedSandbox {
       const live = await startVm(this.#context, this.#record, signal);
       greet(live.agent, this.#record);
       await this.#goLive(live, "creating");
-      await live.agent.ping();
+      await exercise(live.agent);
     });
   }
 

@@ -1,6 +1,8 @@
 import type { Launchable } from "./launchable.ts";
 import type { ManagedSandbox } from "./managed-sandbox.ts";
 
+/** Who has just been handed a VM has the machine for so long before the next one is started, in milliseconds. */
+const REFILL_DELAY_MS = 500;
 /** After a standby VM could not be started, the next try is so much later, in milliseconds. */
 const RETRY_MS = 30_000;
 
@@ -24,6 +26,7 @@ export class Standby {
   readonly #options: StandbyOptions;
   readonly #ready = new Map<string, ManagedSandbox[]>();
   #filling: Promise<void> | undefined;
+  #planned: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -47,9 +50,16 @@ export class Standby {
     }
   }
 
-  /** Brings the numbers up to what is wanted, in the background, one VM at a time. */
+  /** Brings the numbers up to what is wanted, soon and in the background, one VM at a time. */
   refill(): void {
-    if (this.#closed || this.#filling) return;
+    if (this.#closed || this.#planned) return;
+    this.#planned = setTimeout(() => this.#begin(), REFILL_DELAY_MS).unref();
+  }
+
+  #begin(): void {
+    this.#planned = undefined;
+    if (this.#closed) return;
+    if (this.#filling) return this.refill();
     this.#filling = this.#fill().finally(() => {
       this.#filling = undefined;
     });
@@ -78,6 +88,7 @@ export class Standby {
   /** Ends those that wait. */
   async close(): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#planned);
     clearTimeout(this.#retry);
     await this.#filling;
     const all = [...this.#ready.values()].flat();

@@ -8,9 +8,11 @@ import { createInterface } from "node:readline";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { writeFileAtomic } from "../os/atomic-file.ts";
+import { findBootable } from "../sandbox/find-bootable.ts";
 import { checksOf, writtenSpec } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { rootfsHash } from "../template/spec-hash.ts";
+import { saveTemplate } from "../template/templates.ts";
 import { WorkerMessage, type WorkerRequest } from "./build-protocol.ts";
 import { Build, type BuildEvent } from "./schemas/template.ts";
 
@@ -130,6 +132,12 @@ export class Builds implements AsyncDisposable {
     const build: Build = { id, template: spec.name, state: "queued", created_at: new Date().toISOString() };
     const entry = this.#entry(build, key, request);
     await mkdir(this.#folder(id), { recursive: true, mode: 0o700 });
+    if (await findBootable(this.#home, spec, { vcpu, memoryMib })) {
+      // Nothing to do: that is known sooner than a process is started.
+      if (save) await saveTemplate(this.#home, spec);
+      await this.#finish(entry, "done");
+      return entry.build;
+    }
     await this.#write(entry, {});
     this.#next();
     return entry.build;

@@ -11,6 +11,14 @@ const LAST_LINES = 20;
 const ALWAYS: readonly (readonly string[])[] = [["/bin/true"], ["echo", "kiln"], ["/bin/sh", "-c", "true"]];
 
 /**
+ * Starts a few small programs in a guest that runs, so that the next one finds its code in memory, and under emulation translated.
+ */
+export async function exercise(agent: GuestAgent): Promise<void> {
+  for (const argv of ALWAYS)
+    await agent.run({ argv, timeoutMs: CHECK_TIMEOUT_MS }, { maxOutputBytes: MAX_OUTPUT_BYTES });
+}
+
+/**
  * Runs `commands` in a guest that is about to be frozen, each with `/bin/sh -c` in the image's environment. What they
  * read stays in the guest's page cache.
  * @throws KilnError `BUILD_FAILED` when one of them does not end with 0.
@@ -21,8 +29,7 @@ export async function warmUp(
   update: (message: string) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  for (const argv of ALWAYS)
-    await agent.run({ argv, timeoutMs: CHECK_TIMEOUT_MS }, { maxOutputBytes: MAX_OUTPUT_BYTES });
+  await exercise(agent);
   for (const [index, command] of commands.entries()) {
     signal?.throwIfAborted();
     update(`check ${index + 1}/${commands.length}: ${command}`);
