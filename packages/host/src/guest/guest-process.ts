@@ -101,6 +101,15 @@ export class GuestProcess {
     return this.#ended.promise;
   }
 
+  /** The process as `exited` tells of it; undefined when that does not know its end. */
+  async ended(): Promise<ProcessInfo | undefined> {
+    const exit = await this.exited();
+    const reader = this.#reader;
+    if (exit === undefined || !reader) return undefined;
+    const { stdout: stdoutBytes, stderr: stderrBytes } = reader.reached;
+    return { ...(await this.started), exit, stdoutBytes, stderrBytes, stdinOpen: false };
+  }
+
   /** Lets go of the process, which goes on. Its output ends here. */
   async detach(): Promise<void> {
     if (this.#detached) return;

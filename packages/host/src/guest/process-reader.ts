@@ -47,6 +47,11 @@ export class ProcessReader implements StreamSink {
     this.#onConsumed = onConsumed;
   }
 
+  /** Up to where the guest has told of each output. */
+  get reached(): Readonly<Offsets> {
+    return this.#next;
+  }
+
   note({ kind }: Note): void {
     if (kind?.$case === "process" && !this.process) {
       this.process = toProcessInfo(kind.value);

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { GuestProcess } from "../guest/guest-process.ts";
 import type { ProcessInfo } from "../guest/process-info.ts";
 import { errorBody, toKilnError } from "./errors.ts";
@@ -12,7 +11,7 @@ const PING_MS = 15_000;
  * A process's output as frames, from the first event to the last. The guest is told that a piece was taken when the next
  * one is asked for, so that a client that does not read holds up the process, not memory here.
  *
- * @param info the process as it is at the end.
+ * @param info the process as it is now, of one that was not followed to its end.
  */
 export async function* outputStream(
   process: GuestProcess,
@@ -36,8 +35,7 @@ export async function* outputStream(
       if (bytes.length > 0) yield outputFrame(channel, bytes);
       next = pieces.next();
     }
-    await process.exited();
-    const last = await info();
+    const last = (await process.ended()) ?? (await info());
     ended = last.exit !== undefined;
     yield eventFrame({ type: "exit", process: toProcess(last) });
   } catch (error) {
@@ -49,10 +47,11 @@ export async function* outputStream(
 }
 
 async function orPing<T>(next: Promise<T>): Promise<T | "ping"> {
-  const answered = new AbortController();
+  const silence = Promise.withResolvers<"ping">();
+  const timer = setTimeout(silence.resolve, PING_MS, "ping");
   try {
-    return await Promise.race([next, delay(PING_MS, "ping" as const, { signal: answered.signal })]);
+    return await Promise.race([next, silence.promise]);
   } finally {
-    answered.abort();
+    clearTimeout(timer);
   }
 }

@@ -83,7 +83,7 @@ export async function exec(
       else kept[value.type].add(value.data);
     }
   } finally {
-    letGo.abort();
+    if (process !== undefined) letGo.abort();
     // The daemon kills what its first connection belongs to when that goes away; after a cut this one may be another.
     if (process !== undefined) transport.json("DELETE", `${path}/${process.id}`).catch(() => undefined);
   }

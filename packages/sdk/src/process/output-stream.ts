@@ -47,6 +47,7 @@ export async function* outputStream(
   let open = options.open;
   let processId: string | undefined;
   let cutSince: number | undefined;
+  let last: ProcessInfo | undefined;
   for (;;) {
     try {
       for await (const frame of decodeFrames(await open())) {
@@ -61,12 +62,14 @@ export async function* outputStream(
         } else if (event.type === "started") {
           if (processId === undefined) yield event;
           processId = event.process.id;
-        } else if (event.type === "exit") return event.process;
+        } else if (event.type === "exit") last = event.process; // Read on to the end: the connection can be used again.
       }
     } catch (error) {
+      if (last) return last;
       signal.throwIfAborted();
       if (processId === undefined || !isCut(error)) throw error;
     }
+    if (last) return last;
     signal.throwIfAborted();
     cutSince ??= performance.now();
     if (processId === undefined || performance.now() - cutSince > REATTACH_PATIENCE_MS) {
