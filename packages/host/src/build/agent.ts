@@ -5,8 +5,9 @@ import type { KilnHome } from "../home.ts";
 import { lockFile } from "../os/file-lock.ts";
 import { runStage } from "../progress.ts";
 import { BASE_IMAGE } from "./artifact-base.ts";
-import { hashFiles, listFiles, publishFolder } from "./artifact-cache.ts";
+import { listFiles, publishFolder } from "./artifact-cache.ts";
 import type { BuildOptions } from "./build-session.ts";
+import { hashOwnSources } from "./own-sources.ts";
 
 /** The checkout: the agent's sources are in `agent/` and `proto/`. */
 const PROJECT = join(import.meta.dirname, "../../../..");
@@ -27,7 +28,7 @@ export interface Agent {
 
 /** Identifies the agent that the checkout's sources make. */
 export function agentKey(): Promise<string> {
-  return hashFiles(PROJECT, ["agent"], isAside);
+  return hashOwnSources(PROJECT, ["agent"], isAside);
 }
 
 /**

@@ -8,8 +8,9 @@ import { lockFile } from "../os/file-lock.ts";
 import { runStage } from "../progress.ts";
 import { canonicalHash } from "../template/spec-hash.ts";
 import { BASE_IMAGE } from "./artifact-base.ts";
-import { hashFiles, publishFolder } from "./artifact-cache.ts";
+import { publishFolder } from "./artifact-cache.ts";
 import type { BuildOptions } from "./build-session.ts";
+import { hashOwnSources } from "./own-sources.ts";
 
 const SOURCES = join(import.meta.dirname, "kernel");
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
@@ -74,7 +75,7 @@ export async function useKernel(home: KilnHome, key: string): Promise<void> {
   await writeFileAtomic(pointerPath(home, sources), `${JSON.stringify({ format: 1, key })}\n`);
 }
 
-const hashSources = () => hashFiles(SOURCES, ["."], () => false);
+const hashSources = () => hashOwnSources(SOURCES, ["."], () => false);
 
 const pointerPath = (home: KilnHome, sources: string) => `${home.artifact("kernel", sources)}.json`;
 

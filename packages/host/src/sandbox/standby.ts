@@ -59,7 +59,10 @@ export class Standby {
   #begin(): void {
     this.#planned = undefined;
     if (this.#closed) return;
-    if (this.#filling) return this.refill();
+    if (this.#filling) {
+      this.refill();
+      return;
+    }
     this.#filling = this.#fill().finally(() => {
       this.#filling = undefined;
     });

@@ -5,6 +5,7 @@ import { createReadStream } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { forgetOwnSources } from "../build/own-sources.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { writeFileAtomic } from "../os/atomic-file.ts";
@@ -230,6 +231,7 @@ export class Builds implements AsyncDisposable {
     };
     worker.send(request);
     const result = await outcome.promise;
+    forgetOwnSources();
     entry.cancel = undefined;
     const ms = performance.now() - started;
     if (result?.type === "done") await this.#finish(entry, "done");
