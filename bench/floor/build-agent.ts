@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BASE_IMAGE } from "../../packages/host/src/build/artifact-base.ts";
-import { type BuildOptions, openBuildSession } from "../../packages/host/src/build/build-session.ts";
+import type { BuildOptions } from "../../packages/host/src/build/build-options.ts";
+import { openBuildSession } from "../../packages/host/src/build/build-session.ts";
 import { buildContainer } from "../../packages/host/src/build/container-build.ts";
 import type { KilnHome } from "../../packages/host/src/home.ts";
 

@@ -15,6 +15,8 @@ export type TemplateSpec = { name: string } & Record<string, unknown>;
 export interface BuildOptions extends CallOptions {
   vcpu?: number;
   memoryMib?: number;
+  /** How long one step may take, in seconds. @default as the daemon's configuration says: an hour */
+  stepTimeoutS?: number;
 }
 
 /** What the daemon builds and has built. A build goes on when its client goes away. */
@@ -25,13 +27,13 @@ export class Builds {
     this.#transport = transport;
   }
 
-  /** Starts a build of a template or a spec; the same one twice at once is one build. */
+  /** Starts a build of a template or a spec, or queues it; the same one twice at once is one build. */
   async start(
     template: string | TemplateSpec,
-    { signal, vcpu, memoryMib }: BuildOptions = {},
+    { signal, vcpu, memoryMib, stepTimeoutS }: BuildOptions = {},
   ): Promise<Build> {
     const what = typeof template === "string" ? { template } : { spec: template };
-    const json = { ...what, vcpu, memory_mib: memoryMib };
+    const json = { ...what, vcpu, memory_mib: memoryMib, step_timeout_s: stepTimeoutS };
     return fromWire<Build>(await this.#transport.json("POST", "/v1/builds", { json, signal }));
   }
 

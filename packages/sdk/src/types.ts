@@ -90,6 +90,8 @@ export interface Build {
   id: string;
   template: string;
   state: "queued" | "running" | "done" | "failed" | "cancelled";
+  /** Its place among the builds that wait: 1 is the next to run. */
+  queuePosition?: number;
   createdAt: Date;
   finishedAt?: Date;
   error?: ErrorBody;

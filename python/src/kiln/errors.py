@@ -13,7 +13,9 @@ __all__ = [
     "BaseImageUnavailableError",
     "BlockFailedError",
     "BuildFailedError",
+    "BuildInterruptedError",
     "BuildNotFoundError",
+    "BuildTimeoutError",
     "CapacityError",
     "ConflictError",
     "ConnectionLostError",
@@ -200,6 +202,18 @@ class BaseImageUnavailableError(KilnError):
     code = "BASE_IMAGE_UNAVAILABLE"
 
 
+class BuildTimeoutError(KilnError):
+    """A step of the build took longer than it may; details say which one."""
+
+    code = "BUILD_TIMEOUT"
+
+
+class BuildInterruptedError(KilnError):
+    """The build, or the daemon under it, was ended by something else. Built again, it goes on from the step cache."""
+
+    code = "BUILD_INTERRUPTED"
+
+
 class ImageInvalidError(KilnError):
     code = "IMAGE_INVALID"
 
@@ -304,6 +318,8 @@ ERROR_TYPES: Mapping[str, type[KilnError]] = MappingProxyType(
             HostUnsupportedError,
             BuildFailedError,
             BaseImageUnavailableError,
+            BuildTimeoutError,
+            BuildInterruptedError,
             ImageInvalidError,
             DiskFullError,
             VmFailedError,

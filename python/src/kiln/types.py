@@ -193,6 +193,8 @@ class Build:
     created_at: datetime
     finished_at: datetime | None = None
     error: ErrorInfo | None = None
+    queue_position: int | None = None
+    """Its place among the builds that wait: 1 is the next to run."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ WHOLE: list[tuple[Callable[[object], object], dict[str, Any], set[str]]] = [
     (answers.sandbox_info, wire.sandbox(), {"expires_at", "max_processes"}),
     (answers.process_info, wire.process(), set()),
     (answers.file_info, wire.file(), set()),
-    (answers.build, wire.build(), set()),
+    (answers.build, wire.build(state="queued", queue_position=2), {"queue_position"}),
     (answers.stats, STATS, set()),
     (answers.template, TEMPLATE, set()),
     (answers.info, INFO, set()),

@@ -14,6 +14,7 @@ from kiln import (
     BuildMessage,
     BuildNotFoundError,
     BuildStage,
+    BuildTimeoutError,
     Client,
     KilnCancelledError,
     KilnError,
@@ -67,7 +68,12 @@ def test_events_go_on_after_cuts_and_none_is_told_twice(serve: Callable[..., Ser
 def test_build_waits_for_the_end_and_tells_of_progress(serve: Callable[..., Server], client: Client) -> None:
     def handle(exchange: Exchange) -> None:
         if exchange.method == "POST":
-            assert exchange.data == {"spec": {"name": "mine"}, "vcpu": 1, "memory_mib": 256}
+            assert exchange.data == {
+                "spec": {"name": "mine"},
+                "vcpu": 1,
+                "memory_mib": 256,
+                "step_timeout_s": 90,
+            }
             exchange.reply(wire.build(), 202)
         else:
             exchange.begin()
@@ -76,7 +82,7 @@ def test_build_waits_for_the_end_and_tells_of_progress(serve: Callable[..., Serv
 
     serve(handle)
     told: list[BuildEvent] = []
-    build = client.build({"name": "mine"}, vcpu=1, memory_mib=256, on_progress=told.append)
+    build = client.build({"name": "mine"}, vcpu=1, memory_mib=256, step_timeout=90, on_progress=told.append)
     assert build.state == "done"
     assert len(told) == 4
 
@@ -87,6 +93,7 @@ def test_build_waits_for_the_end_and_tells_of_progress(serve: Callable[..., Serv
         ({"state": "failed", "error": wire.error("BUILD_FAILED", hint="h")}, BuildFailedError, "BUILD_FAILED"),
         ({"state": "failed", "error": wire.error("NEW_ONE")}, KilnError, "NEW_ONE"),
         ({"state": "cancelled", "error": wire.error("CANCELLED")}, KilnCancelledError, "CANCELLED"),
+        ({"state": "failed", "error": wire.error("BUILD_TIMEOUT")}, BuildTimeoutError, "BUILD_TIMEOUT"),
         ({"state": "cancelled"}, BuildFailedError, "BUILD_FAILED"),
     ],
 )

@@ -29,12 +29,12 @@ async function findBuild(client: KilnClient, beginning: string | undefined): Pro
   });
 }
 
-function row({ id, template, state, createdAt, finishedAt, error }: Build): string[] {
+function row({ id, template, state, queuePosition, createdAt, finishedAt, error }: Build): string[] {
   const took = formatSpan((finishedAt ?? new Date()).getTime() - createdAt.getTime());
   return [
     id,
     template,
-    state,
+    queuePosition === undefined ? state : `${state} (${queuePosition})`,
     formatSpan(Date.now() - createdAt.getTime()),
     took,
     error?.message.split("\n")[0] ?? "",
@@ -52,7 +52,9 @@ export function addBuild(program: Command): void {
 
   build
     .command("ls")
-    .description("List builds, those asked for last at the end.")
+    .description(
+      "List builds, those asked for last at the end. Of one that waits for others to end, its place in the queue.",
+    )
     .option("--json", "print JSON")
     .addHelpText("after", "\nExamples:\n  kiln build ls\n  kiln build ls --json")
     .action(async ({ json }: { json?: boolean }) => {

@@ -24,7 +24,8 @@ Examples:
 
 Exit codes: the command's own; 128 + n when signal n ended it; 124 when --timeout did;
 2 bad usage or spec, 3 no such template, 4 this host cannot do it or no daemon answers,
-5 the build failed, 6 no room for it, 7 the VM failed, 130 cancelled.`;
+5 the build failed (9 no base image, 10 a step took too long, 11 it was ended), 6 no room for it, 7 the VM failed,
+130 cancelled.`;
 
 export function addRun(program: Command): void {
   program

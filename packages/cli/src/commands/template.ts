@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { given, wholeNumber } from "../options.ts";
+import { duration, given, wholeNumber } from "../options.ts";
 import { Signals } from "../signals.ts";
 import { addTemplateContents } from "./template-contents.ts";
 
@@ -13,6 +13,7 @@ interface BuildFlags {
   detach?: boolean;
   locked?: string;
   refresh?: boolean;
+  stepTimeout?: number;
 }
 
 export function addTemplate(program: Command): void {
@@ -41,6 +42,11 @@ Examples:
     .option("--memory <MiB>", "make the snapshot for this much memory", wholeNumber(128, 1_048_576))
     .option("--locked <lock.json>", "of the versions that kiln template lock has printed, or not at all")
     .option("--refresh", "look for newer versions of everything; what is kept is a template of your own")
+    .option(
+      "--step-timeout <duration>",
+      "how long one step may take, such as 90m (default: the daemon's build_step_timeout_s)",
+      duration,
+    )
     .option("-d, --detach", "print the build's id as soon as it has begun, and leave it to the daemon")
     .option(...JSON_OPTION)
     .addHelpText(
@@ -48,7 +54,13 @@ Examples:
       `
 Examples:
   kiln template build python
-  kiln template build --memory 2048 ./spec.json`,
+  kiln template build --memory 2048 ./spec.json
+  kiln template build --step-timeout 3h ./spec.json
+  kiln template lock api > api.lock.json && kiln template build --locked api.lock.json ./api.jsonc
+  kiln template build --refresh api
+
+Exit codes: 2 bad spec, 5 a step or a check failed, 6 no room on the disk, 7 the VM failed, 9 the base image cannot be had,
+10 a step took too long, 11 the build or the daemon under it was ended, 130 cancelled.`,
     )
     .action(async (ref: string, flags: BuildFlags) => {
       const signals = new Signals();
@@ -56,7 +68,12 @@ Examples:
       await buildTemplate(
         {
           ref,
-          ...given({ vcpu: flags.vcpu, memoryMib: flags.memory, locked: flags.locked }),
+          ...given({
+            vcpu: flags.vcpu,
+            memoryMib: flags.memory,
+            locked: flags.locked,
+            stepTimeoutS: flags.stepTimeout === undefined ? undefined : Math.ceil(flags.stepTimeout / 1000),
+          }),
           refresh: flags.refresh ?? false,
           json: flags.json ?? false,
           detach: flags.detach ?? false,

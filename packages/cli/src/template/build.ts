@@ -8,6 +8,8 @@ export interface BuildRequest {
   ref: string;
   vcpu?: number;
   memoryMib?: number;
+  /** How long one step may take. */
+  stepTimeoutS?: number;
   json: boolean;
   /** Leaves the build to the daemon as soon as it has begun. */
   detach: boolean;
@@ -19,11 +21,11 @@ export interface BuildRequest {
 
 /** Builds a template with its snapshot, and keeps the spec of one that came from a file under its name. */
 export async function buildTemplate(request: BuildRequest, signal: AbortSignal): Promise<void> {
-  const { ref, json, detach, locked, refresh, ...size } = request;
+  const { ref, json, detach, locked, refresh, ...options } = request;
   const started = performance.now();
   const client = openClient();
   const build = await client.builds.start(await whatToBuild(ref, locked, refresh), {
-    ...size,
+    ...options,
     signal,
   });
   if (detach) {
@@ -37,7 +39,7 @@ export async function buildTemplate(request: BuildRequest, signal: AbortSignal):
     await client.builds.wait(build.id, {
       signal,
       onProgress: (event) => {
-        worked ||= event.type !== "end";
+        worked ||= event.type !== "end" && event.stage !== "queue";
         progress(event);
       },
     });
@@ -57,6 +59,15 @@ export async function buildTemplate(request: BuildRequest, signal: AbortSignal):
 
 /** The template's name, or its spec where that comes from a file or is to be changed. */
 async function whatToBuild(ref: string, locked: string | undefined, refresh: boolean) {
+  if (locked !== undefined && refresh) {
+    throw new KilnError(
+      "USAGE",
+      "--locked asks for the versions of then, --refresh for the newest: not both",
+      {
+        hint: "kiln template build --refresh, then kiln template lock",
+      },
+    );
+  }
   if (locked === undefined && !refresh) return isSpecFile(ref) ? readSpecFile(ref) : ref;
   const spec = isSpecFile(ref) ? await readSpecFile(ref) : await ownSpecOf(ref);
   return {

@@ -6,7 +6,7 @@ import { lockFile } from "../os/file-lock.ts";
 import { runStage } from "../progress.ts";
 import { BASE_IMAGE } from "./artifact-base.ts";
 import { listFiles, publishFolder } from "./artifact-cache.ts";
-import type { BuildOptions } from "./build-session.ts";
+import { type BuildOptions, limitsOf } from "./build-options.ts";
 import { hashOwnSources } from "./own-sources.ts";
 
 /** The checkout: the agent's sources are in `agent/` and `proto/`. */
@@ -31,6 +31,17 @@ export function agentKey(): Promise<string> {
   return hashOwnSources(PROJECT, ["agent"], isAside);
 }
 
+/** The guest agent if it has been built, without building anything. */
+export async function findAgent(home: KilnHome): Promise<Agent | undefined> {
+  const agent = agentOf(home, await agentKey());
+  return (await exists(agent.path)) ? agent : undefined;
+}
+
+const agentOf = (home: KilnHome, key: string): Agent => ({
+  key,
+  path: join(home.artifact("agent", key), "agent"),
+});
+
 /**
  * The guest agent, built by podman when its sources changed.
  *
@@ -38,7 +49,7 @@ export function agentKey(): Promise<string> {
  */
 export async function ensureAgent(home: KilnHome, options: BuildOptions = {}): Promise<Agent> {
   const key = await agentKey();
-  const agent = { key, path: join(home.artifact("agent", key), "agent") };
+  const agent = agentOf(home, key);
   if (await exists(agent.path)) return agent;
   await using _lock = await lockFile(home.lock(`agent-${key.slice(0, 16)}`), options.signal);
   if (await exists(agent.path)) return agent;
@@ -73,7 +84,7 @@ async function buildAgent(
     flags: session.flags,
     tmpdir: session.tmpdir,
     logPath: home.log(`agent-${agent.key.slice(0, 16)}`),
-    ...(options.signal ? { signal: options.signal } : {}),
+    ...limitsOf(options),
     onUpdate,
   });
   const { size } = await stat(join(output, "agent"));

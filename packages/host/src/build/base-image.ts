@@ -7,6 +7,7 @@ import { debianSuite } from "../template/image-reference.ts";
 import type { Sources } from "../template/sources.ts";
 import { makeDebianImage, readProvenance } from "./debian-image.ts";
 import { hasImage, inspectImage } from "./image-config.ts";
+import { noSpace, saysNoSpace } from "./no-space.ts";
 import { lastLine, runPodman, tryPodman, tryUsersPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
 
@@ -26,7 +27,7 @@ export interface BaseImageOptions {
  * Makes sure that Kiln's storage has `name`: it is there already, or the user's own storage has it, or the registry
  * gives it, or (debian:<suite>, where that is the source) it is made from Debian's archive.
  *
- * @throws KilnError `BASE_IMAGE_UNAVAILABLE` when none of these works.
+ * @throws KilnError `BASE_IMAGE_UNAVAILABLE` when none of these works, `DISK_FULL`.
  */
 export async function ensureBaseImage(
   store: PodmanStore,
@@ -50,6 +51,7 @@ export async function ensureBaseImage(
     update("pulling");
     const failure = await pull(store, name, options);
     if (failure === undefined) return;
+    if (saysNoSpace(failure)) throw noSpace(`podman pull: ${failure}`);
     const canBeMade = debianSuite(name) !== undefined;
     throw new KilnError("BASE_IMAGE_UNAVAILABLE", `cannot get the image ${name}: ${failure}`, {
       hint: canBeMade

@@ -1,17 +1,12 @@
 import type { KilnHome } from "../home.ts";
 import { openScratch, sweepScratch } from "../os/scratch.ts";
-import type { OnProgress } from "../progress.ts";
 import { ensureBaseImage } from "./base-image.ts";
+import type { BuildOptions } from "./build-options.ts";
 import { buildStrategy } from "./build-strategy.ts";
 import { type PodmanStore, podmanStore } from "./podman-store.ts";
 import { ensureSources } from "./sources/ensure-sources.ts";
 import { withStorageDriver } from "./storage-driver.ts";
 import { openWorkFolder, sweepStore, useStore } from "./store-sweep.ts";
-
-export interface BuildOptions {
-  onProgress?: OnProgress;
-  signal?: AbortSignal;
-}
 
 /** Everything one container build needs, made ready and released together. */
 export interface BuildSession extends AsyncDisposable {
@@ -25,15 +20,21 @@ export interface BuildSession extends AsyncDisposable {
   strategy: string;
 }
 
+/** Removes what builds that were killed have left: half-made things, working containers, podman's own process. */
+export async function sweepBuilds(home: KilnHome, signal?: AbortSignal): Promise<PodmanStore> {
+  const store = await withStorageDriver(podmanStore(home), signal);
+  await sweepScratch(home);
+  await sweepStore(store);
+  return store;
+}
+
 /** Sweeps what crashed builds left, takes the storage, brings `baseImage` into it and finds out how steps run here. */
 export async function openBuildSession(
   home: KilnHome,
   baseImage: string,
   { onProgress, signal }: BuildOptions,
 ): Promise<BuildSession> {
-  const store = await withStorageDriver(podmanStore(home), signal);
-  await sweepScratch(home);
-  await sweepStore(store);
+  const store = await sweepBuilds(home, signal);
   await using stack = new AsyncDisposableStack();
   stack.use(await useStore(store, signal));
   const scratch = stack.use(await openScratch(home)).path;

@@ -1,9 +1,11 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { KilnError } from "../errors.ts";
+import { type ErrorCode, KilnError } from "../errors.ts";
 import { type BuildLog, openBuildLog } from "./build-log.ts";
+import { NO_SPACE_HINT, saysNoSpace } from "./no-space.ts";
 import { tryPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
+import { StepLimit } from "./step-limit.ts";
 
 export interface ContainerBuild {
   /** Text of the Containerfile. */
@@ -21,6 +23,8 @@ export interface ContainerBuild {
   tmpdir: string;
   logPath: string;
   signal?: AbortSignal;
+  /** How long one step may take, in milliseconds. @default no limit */
+  stepTimeoutMs?: number;
   /** One line for each step, and the step's latest output. */
   onUpdate?: (message: string, fraction?: number) => void;
 }
@@ -35,27 +39,33 @@ interface Step {
  * Runs `podman build` with its step cache.
  *
  * @returns the id of the image, 64 hex digits; empty when the result went to a folder.
- * @throws KilnError `BUILD_FAILED` with the step, its command, exit code, last 40 lines and the log's path.
+ * @throws KilnError `BUILD_FAILED`, `BUILD_TIMEOUT` or `DISK_FULL`, with the step, its command, exit code or time limit,
+ * last 40 lines and the log's path.
  */
 export async function buildContainer(store: PodmanStore, build: ContainerBuild): Promise<string> {
   const containerfile = join(build.tmpdir, "Containerfile");
   await writeFile(containerfile, build.containerfile);
   await using log = await openBuildLog(build.logPath);
 
+  using limit = new StepLimit(build.stepTimeoutMs, build.signal);
   let step: Step | undefined;
-  const result = await tryPodman(store, buildArguments(build, containerfile), {
-    ...(build.signal ? { signal: build.signal } : {}),
+  const running = tryPodman(store, buildArguments(build, containerfile), {
+    signal: limit.signal,
     tmpdir: build.tmpdir,
     onLine(line) {
       const started = parseStep(line);
       if (started) {
         step = started;
         log.markStep();
+        limit.restart();
       }
       log.write(line);
       // Podman's own log lines are for the log.
       if (!line.startsWith('time="')) build.onUpdate?.(...describeProgress(line, started, step));
     },
+  });
+  const result = await running.catch((error) => {
+    throw limit.isOver ? timeoutError(step, log, build) : error;
   });
   if (result.exitCode !== 0) throw buildError(step, result.exitCode, log, build);
   if (build.outputFolder !== undefined) return "";
@@ -107,14 +117,42 @@ function buildError(
   // The step's own exit code is in podman's last line: `…: exit status 3`.
   const status = /exit status (\d+)\s*$/.exec(tail.at(-1) ?? "");
   const exitCode = status ? Number(status[1]) : podmanExit;
+  const failed = `failed with exit code ${exitCode}`;
+  if (saysNoSpace(tail.join("\n"))) {
+    const hint = `${NO_SPACE_HINT}; ${logHint(build)}`;
+    return stepError("DISK_FULL", step, `${failed} for want of space`, log, build, { hint, exitCode });
+  }
+  return stepError("BUILD_FAILED", step, failed, log, build, { exitCode });
+}
+
+function timeoutError(step: Step | undefined, log: BuildLog, build: ContainerBuild): KilnError {
+  const seconds = (build.stepTimeoutMs ?? 0) / 1000;
+  return stepError("BUILD_TIMEOUT", step, `took longer than ${seconds} s and was ended`, log, build, {
+    hint: `give it more time with --step-timeout, or build_step_timeout_s in config.json; ${logHint(build)}`,
+    timeout_s: seconds,
+  });
+}
+
+const logHint = ({ logPath }: ContainerBuild) => `the whole log is in ${logPath}`;
+
+/** What happened to which step, and the last lines it said. */
+function stepError(
+  code: ErrorCode,
+  step: Step | undefined,
+  what: string,
+  log: BuildLog,
+  build: ContainerBuild,
+  { hint = logHint(build), ...particulars }: { hint?: string; exitCode?: number; timeout_s?: number },
+): KilnError {
+  const tail = log.tail();
   const where = step
-    ? `step ${step.number} of ${step.total} failed with exit code ${exitCode}: ${step.instruction}`
-    : "podman build failed";
-  return new KilnError("BUILD_FAILED", `${where}\n${tail.map((line) => `  ${line}`).join("\n")}`, {
-    hint: `the whole log is in ${build.logPath}`,
+    ? `step ${step.number} of ${step.total} ${what}: ${step.instruction}`
+    : `podman build ${what}`;
+  return new KilnError(code, [where, ...tail.map((line) => `  ${line}`)].join("\n"), {
+    hint,
     details: {
       ...(step ? { step: step.number, steps: step.total, command: step.instruction } : {}),
-      exitCode,
+      ...particulars,
       tail,
       log: build.logPath,
     },

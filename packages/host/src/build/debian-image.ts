@@ -2,6 +2,7 @@ import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { KilnError } from "../errors.ts";
+import { noSpace, saysNoSpace } from "./no-space.ts";
 import { lastLine, runPodman, tryInStore } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
 import { openWorkFolder } from "./store-sweep.ts";
@@ -42,7 +43,7 @@ export function readProvenance(labels: Record<string, string>): DebianProvenance
  * Makes a stand-in for the official image `name` from Debian's own archive and gives it that name in Kiln's storage:
  * the packages of a minimal system, without documentation, as the official slim image is.
  *
- * @throws KilnError `BASE_IMAGE_UNAVAILABLE` when mmdebstrap is missing or fails.
+ * @throws KilnError `BASE_IMAGE_UNAVAILABLE` when mmdebstrap is missing or fails, `DISK_FULL`.
  */
 export async function makeDebianImage(
   store: PodmanStore,
@@ -92,6 +93,7 @@ export async function makeDebianImage(
   // root, and the files' owners come out right.
   const made = await tryInStore(store, "mmdebstrap", ["--mode=root", ...words], limits);
   if (made.exitCode !== 0) {
+    if (saysNoSpace(made.stderr)) throw noSpace(`mmdebstrap: ${lastLine(made.stderr)}`);
     throw unavailable(
       made.timedOut ? "it took too long" : lastLine(made.stderr),
       "check that deb.debian.org can be reached",

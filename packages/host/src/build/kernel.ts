@@ -9,7 +9,7 @@ import { runStage } from "../progress.ts";
 import { canonicalHash } from "../template/spec-hash.ts";
 import { BASE_IMAGE } from "./artifact-base.ts";
 import { publishFolder } from "./artifact-cache.ts";
-import type { BuildOptions } from "./build-session.ts";
+import { type BuildOptions, limitsOf } from "./build-options.ts";
 import { hashOwnSources } from "./own-sources.ts";
 
 const SOURCES = join(import.meta.dirname, "kernel");
@@ -124,7 +124,7 @@ async function buildKernel(
     flags: session.flags,
     tmpdir: session.tmpdir,
     logPath: home.log("kernel"),
-    ...(options.signal ? { signal: options.signal } : {}),
+    ...limitsOf(options),
     onUpdate,
   });
   const found = packageSchema.parse(JSON.parse(await readFile(join(output, "package.json"), "utf8")));

@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { execa, type Options } from "execa";
 import { KilnError } from "../errors.ts";
 import { diesWithOwner } from "../os/owned-process.ts";
+import { noSpace, saysNoSpace } from "./no-space.ts";
 import { makeStoreFolders, type PodmanStore } from "./podman-store.ts";
 import { type LineSink, splitLines } from "./split-lines.ts";
 
@@ -79,7 +80,10 @@ export async function tryPodman(
   return tryInStore(store, "podman", [...storeFlags(store), ...args], options);
 }
 
-/** As {@link tryPodman}, but a non-zero exit is an `INTERNAL` error: for commands that have no reason to fail. */
+/**
+ * As {@link tryPodman}, but a non-zero exit is an `INTERNAL` error, or `DISK_FULL`: for commands that have no other
+ * reason to fail.
+ */
 export async function runPodman(
   store: PodmanStore,
   args: readonly string[],
@@ -87,6 +91,7 @@ export async function runPodman(
 ): Promise<PodmanResult> {
   const result = await tryPodman(store, args, options);
   if (result.exitCode === 0) return result;
+  failOnNoSpace(args, result.stderr);
   throw new KilnError("INTERNAL", `podman ${args[0]} failed: ${lastLine(result.stderr)}`, {
     hint: "run it by hand to see more",
     details: { command: ["podman", ...storeFlags(store), ...args], exitCode: result.exitCode },
@@ -155,6 +160,7 @@ export function streamPodman(
     failOnCancel(result.isCanceled, options.signal);
     failOnMissing("podman", result);
     if (result.exitCode !== 0) {
+      failOnNoSpace(args, stderr.text());
       throw new KilnError("INTERNAL", `podman ${args[0]} failed: ${lastLine(stderr.text())}`);
     }
   });
@@ -213,6 +219,10 @@ export const lastLines = (text: string) =>
 function failOnCancel(isCanceled: boolean, signal: AbortSignal | undefined): void {
   if (isCanceled || signal?.aborted)
     throw new KilnError("CANCELLED", "the build was cancelled", { cause: signal?.reason });
+}
+
+function failOnNoSpace(args: readonly string[], stderr: string): void {
+  if (saysNoSpace(stderr)) throw noSpace(`podman ${args[0]}: ${lastLine(stderr)}`);
 }
 
 function failOnMissing(

@@ -18,7 +18,8 @@ import type { TemplateSpec } from "../template/spec.ts";
 import { VERSION } from "../version.ts";
 import { type Agent, ensureAgent } from "./agent.ts";
 import { publishFolder } from "./artifact-cache.ts";
-import { type BuildOptions, type BuildSession, openBuildSession } from "./build-session.ts";
+import { type BuildOptions, limitsOf } from "./build-options.ts";
+import { type BuildSession, openBuildSession } from "./build-session.ts";
 import { podmanVersion } from "./build-strategy.ts";
 import { buildContainer } from "./container-build.ts";
 import { readProvenance } from "./debian-image.ts";
@@ -131,7 +132,7 @@ async function buildImage(
       flags: [...session.flags, ...hostFlags, `--tag=${tag}`],
       tmpdir: session.tmpdir,
       logPath: home.log(log),
-      ...(signal ? { signal } : {}),
+      ...limitsOf({ ...job, signal }),
       onUpdate,
     });
   };

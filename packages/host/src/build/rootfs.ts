@@ -8,7 +8,7 @@ import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { canonicalHash, rootfsHash } from "../template/spec-hash.ts";
 import { agentKey } from "./agent.ts";
-import type { BuildOptions } from "./build-session.ts";
+import type { BuildOptions } from "./build-options.ts";
 import type { RootfsJob } from "./rootfs-build.ts";
 import { LAYER_FOLDER, ROOTFS_FILE, type RootfsRecord, readRootfsRecord } from "./rootfs-record.ts";
 import { ensureSources } from "./sources/ensure-sources.ts";
@@ -45,8 +45,8 @@ export async function findRootfs(home: KilnHome, spec: TemplateSpec): Promise<Ro
 /**
  * The rootfs of `spec`: from the cache, else built. Two builds of one spec at once do the work once.
  *
- * @throws KilnError `BUILD_FAILED`, `BASE_IMAGE_UNAVAILABLE`, `HOST_UNSUPPORTED`, `IMAGE_INVALID`, `DISK_FULL`,
- * `CANCELLED`.
+ * @throws KilnError `BUILD_FAILED`, `BUILD_TIMEOUT`, `BASE_IMAGE_UNAVAILABLE`, `HOST_UNSUPPORTED`, `IMAGE_INVALID`,
+ * `DISK_FULL`, `CANCELLED`.
  * @example
  * const rootfs = await ensureRootfs(home, await resolveTemplate(home, "python"), { onProgress: console.error });
  */

@@ -1,7 +1,9 @@
 import { mkdir } from "node:fs/promises";
 import { DiskService } from "../block/disk-service.ts";
 import { ensureAgent } from "../build/agent.ts";
+import { checkSpace, watchSpace } from "../build/disk-space.ts";
 import { ensureKernel, type Kernel } from "../build/kernel.ts";
+import { explainNoSpace } from "../build/no-space.ts";
 import { ensureRootfs, type Rootfs } from "../build/rootfs.ts";
 import { together } from "../build/together.ts";
 import type { KilnHome } from "../home.ts";
@@ -14,6 +16,9 @@ import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
 import { probeQemu } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
+import { spaceFor } from "./build-space.ts";
+import { findBootable } from "./find-bootable.ts";
+import { defaultLimits } from "./limits.ts";
 import { pullTemplate } from "./pull-template.ts";
 import { type Bootable, Sandbox } from "./sandbox.ts";
 import { markUsed, pruneVariants } from "./variants.ts";
@@ -25,6 +30,10 @@ export interface PrepareOptions {
   memoryMib?: number;
   onProgress?: OnProgress;
   signal?: AbortSignal;
+  /** How long one step of a build may take, in milliseconds. @default no limit */
+  stepTimeoutMs?: number;
+  /** Room on the disk that a build has to leave, in MiB. @default as the daemon's */
+  minFreeDiskMib?: number;
 }
 
 /** Everything sandboxes of one process share: the folder for their sockets and the server of their disks. */
@@ -60,11 +69,35 @@ export class SandboxHost implements AsyncDisposable {
     return this.prepareSpec(await resolveTemplate(this.#home, template), options);
   }
 
-  /** The same for a spec. */
+  /**
+   * The same for a spec. The disk is looked at before and during the work: nothing is begun that may not find its room.
+   * @throws KilnError `DISK_FULL`, and what each part of the work throws.
+   */
   async prepareSpec(spec: TemplateSpec, options: PrepareOptions = {}): Promise<Bootable> {
-    const { onProgress, signal } = options;
-    const report = { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
     await pullTemplate(this.#home, spec, options);
+    const found = await findBootable(this.#home, spec, options);
+    if (found) return found;
+    const { memoryMib = spec.memory_mib, minFreeDiskMib = defaultLimits().minFreeDiskMib, signal } = options;
+    await checkSpace(this.#home, await spaceFor(this.#home, spec, memoryMib), minFreeDiskMib);
+    using space = watchSpace(this.#home, minFreeDiskMib);
+    try {
+      return await this.#build(spec, {
+        ...options,
+        signal: signal ? AbortSignal.any([signal, space.signal]) : space.signal,
+      });
+    } catch (error) {
+      if (space.signal.aborted && signal?.aborted !== true) throw space.signal.reason;
+      throw explainNoSpace(error);
+    }
+  }
+
+  async #build(spec: TemplateSpec, options: PrepareOptions): Promise<Bootable> {
+    const { onProgress, signal, stepTimeoutMs } = options;
+    const report = {
+      ...(onProgress ? { onProgress } : {}),
+      ...(signal ? { signal } : {}),
+      ...(stepTimeoutMs === undefined ? {} : { stepTimeoutMs }),
+    };
     const [kernel, rootfs] = await together<Kernel, Rootfs>(
       signal,
       (cancelled) => ensureKernel(this.#home, { ...report, signal: cancelled }),

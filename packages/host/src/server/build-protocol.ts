@@ -8,6 +8,10 @@ export const WorkerRequest = z.object({
   spec: z.unknown(),
   vcpu: z.int().optional(),
   memoryMib: z.int().optional(),
+  /** How long one step may take, in milliseconds. */
+  stepTimeoutMs: z.int(),
+  /** Room on the disk that the build has to leave, in MiB. */
+  minFreeDiskMib: z.int(),
   /** Whether the spec is kept among the user's templates once it is built. */
   save: z.boolean(),
 });

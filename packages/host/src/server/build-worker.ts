@@ -27,6 +27,8 @@ async function build(request: WorkerRequest): Promise<void> {
   await host.prepareSpec(spec, {
     signal: cancelled.signal,
     onProgress: (progress) => void send({ type: "progress", progress }),
+    stepTimeoutMs: request.stepTimeoutMs,
+    minFreeDiskMib: request.minFreeDiskMib,
     ...(request.vcpu === undefined ? {} : { vcpu: request.vcpu }),
     ...(request.memoryMib === undefined ? {} : { memoryMib: request.memoryMib }),
   });

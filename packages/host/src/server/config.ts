@@ -7,6 +7,7 @@ import { defaultLimits, type Limits } from "../sandbox/limits.ts";
 import { StoreConfig } from "../store/config.ts";
 import { sourcesConfigSchema } from "../template/sources.ts";
 import { TEMPLATE_NAME } from "../template/spec.ts";
+import { StepTimeout } from "./schemas/template.ts";
 
 const Config = z.strictObject({
   max_sandboxes: z.int().min(1).max(100_000).optional(),
@@ -15,7 +16,8 @@ const Config = z.strictObject({
   min_free_disk_mib: z.int().min(0).optional(),
   max_disk_mib_per_sandbox: z.int().min(16).optional(),
   max_processes_per_sandbox: z.int().min(16).max(1_000_000).optional(),
-  max_builds: z.int().min(1).max(16).default(1),
+  max_builds: z.int().min(1).max(16).default(2),
+  build_step_timeout_s: StepTimeout.default(3600),
   sources: sourcesConfigSchema
     .optional()
     .meta({ description: "Where builds take things from; read by builds." }),
@@ -30,6 +32,8 @@ const Config = z.strictObject({
 export interface DaemonConfig {
   limits: Limits;
   maxBuilds: number;
+  /** How long one step of a build may take, in milliseconds. */
+  buildStepTimeoutMs: number;
   pool: Readonly<Record<string, number>>;
 }
 
@@ -57,6 +61,7 @@ export async function readConfig(home: KilnHome): Promise<DaemonConfig> {
       maxProcesses: config.max_processes_per_sandbox ?? defaults.maxProcesses,
     },
     maxBuilds: config.max_builds,
+    buildStepTimeoutMs: config.build_step_timeout_s * 1000,
     pool: config.pool,
   };
 }

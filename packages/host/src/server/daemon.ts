@@ -72,9 +72,16 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     onPool: (template, hit) => metrics.pool.inc({ template, result: hit ? "hit" : "miss" }),
     log: (message, fields) => log.info(fields, message),
   });
-  const builds = new Builds(home, config.maxBuilds, ({ id, template, state }, ms) => {
-    metrics.builds.inc({ state });
-    log.info({ build: id, template, state, ms: Math.round(ms) }, "a build ended");
+  const builds = new Builds({
+    home,
+    parallel: config.maxBuilds,
+    stepTimeoutMs: config.buildStepTimeoutMs,
+    minFreeDiskMib: config.limits.minFreeDiskMib,
+    onEnd: ({ id, template, state }, ms) => {
+      metrics.builds.inc({ state });
+      log.info({ build: id, template, state, ms: Math.round(ms) }, "a build ended");
+    },
+    log: (message, fields) => log.warn(fields, message),
   });
   metrics.observe(
     () => sandboxes.records,

@@ -164,6 +164,7 @@ class AsyncClient:
         *,
         vcpu: int | None = None,
         memory_mib: int | None = None,
+        step_timeout: int | None = None,
         on_progress: Callable[[BuildEvent], None] | None = None,
         request_timeout: float | None = None,
     ) -> Build:
@@ -171,11 +172,14 @@ class AsyncClient:
         ``builds.cancel`` ends it.
 
         template: name of a template, or a TemplateSpec (docs/templates.md), which is then known by its name.
+        step_timeout: seconds one step may take, when not as the daemon's configuration says.
 
         Raises what made it fail: SpecInvalidError, BuildFailedError and others.
         """
         deadline = Deadline(request_timeout)
-        build = await self.builds.start(template, vcpu=vcpu, memory_mib=memory_mib, request_timeout=deadline.remaining)
+        build = await self.builds.start(
+            template, vcpu=vcpu, memory_mib=memory_mib, step_timeout=step_timeout, request_timeout=deadline.remaining
+        )
         return await self.builds.wait(build.id, on_progress=on_progress, request_timeout=deadline.remaining)
 
     async def info(self, *, request_timeout: float | None = None) -> Info:

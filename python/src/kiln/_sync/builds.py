@@ -31,16 +31,20 @@ class Builds:
         *,
         vcpu: int | None = None,
         memory_mib: int | None = None,
+        step_timeout: int | None = None,
         request_timeout: float | None = None,
     ) -> Build:
-        """Starts a build; the same one twice at once is one build.
+        """Starts a build, or queues it; the same one twice at once is one build.
 
         template: name of a template, or a TemplateSpec (docs/templates.md), which is then known by its name.
         vcpu, memory_mib: of the snapshot, when not as the template says.
+        step_timeout: seconds one step may take, when not as the daemon's configuration says.
 
         Raises TemplateNotFoundError, SpecInvalidError.
         """
-        return self._transport.call(calls.start_build(template, vcpu, memory_mib), deadline=Deadline(request_timeout))
+        return self._transport.call(
+            calls.start_build(template, vcpu, memory_mib, step_timeout), deadline=Deadline(request_timeout)
+        )
 
     def list(self, *, request_timeout: float | None = None) -> builtins.list[Build]:
         """Those under way, and the last that ended."""

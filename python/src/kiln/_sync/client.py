@@ -160,6 +160,7 @@ class Client:
         *,
         vcpu: int | None = None,
         memory_mib: int | None = None,
+        step_timeout: int | None = None,
         on_progress: Callable[[BuildEvent], None] | None = None,
         request_timeout: float | None = None,
     ) -> Build:
@@ -167,11 +168,14 @@ class Client:
         ``builds.cancel`` ends it.
 
         template: name of a template, or a TemplateSpec (docs/templates.md), which is then known by its name.
+        step_timeout: seconds one step may take, when not as the daemon's configuration says.
 
         Raises what made it fail: SpecInvalidError, BuildFailedError and others.
         """
         deadline = Deadline(request_timeout)
-        build = self.builds.start(template, vcpu=vcpu, memory_mib=memory_mib, request_timeout=deadline.remaining)
+        build = self.builds.start(
+            template, vcpu=vcpu, memory_mib=memory_mib, step_timeout=step_timeout, request_timeout=deadline.remaining
+        )
         return self.builds.wait(build.id, on_progress=on_progress, request_timeout=deadline.remaining)
 
     def info(self, *, request_timeout: float | None = None) -> Info:

@@ -177,6 +177,7 @@ def build(value: object) -> Build:
         created_at=f.moment("created_at"),
         finished_at=f.maybe("finished_at", f.moment),
         error=f.maybe("error", lambda name: f.of(name, _error_info)),
+        queue_position=f.maybe("queue_position", f.whole),
     )
 
 

@@ -13,7 +13,7 @@ import { configuredSources, type FoundSources, knownSources } from "./known-sour
  */
 export async function ensureSources(
   home: KilnHome,
-  options: { onProgress?: OnProgress; signal?: AbortSignal } = {},
+  options: { onProgress?: OnProgress | undefined; signal?: AbortSignal | undefined } = {},
 ): Promise<Sources> {
   const known = await knownSources(home);
   if (known) return known;

@@ -16,7 +16,14 @@ export function addBuildRoutes(app: App, { home, builds, closing }: DaemonContex
       const spec = own
         ? await completeSpec(home, body.spec, "spec")
         : await resolveTemplate(home, body.template);
-      const build = await builds.start({ spec, vcpu: body.vcpu, memoryMib: body.memory_mib, save: own });
+      const { vcpu, memory_mib: memoryMib, step_timeout_s: stepTimeout } = body;
+      const build = await builds.start({
+        spec,
+        vcpu,
+        memoryMib,
+        stepTimeoutMs: stepTimeout === undefined ? undefined : stepTimeout * 1000,
+        save: own,
+      });
       return reply.code(202).send(build);
     },
   );

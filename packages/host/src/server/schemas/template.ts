@@ -19,18 +19,24 @@ export type Template = z.infer<typeof Template>;
 export const TemplateList = z.object({ templates: z.array(Template) });
 export const TemplateParams = z.object({ name: TemplateName });
 
-const size = {
+/** How long a step of a build may take at most, in seconds. */
+export const StepTimeout = z.int().min(1).max(86_400);
+
+const how = {
   vcpu: z.int().min(1).max(64).optional(),
   memory_mib: z
     .int()
     .min(128)
     .max(1024 * 1024)
     .optional(),
+  step_timeout_s: StepTimeout.optional().meta({
+    description: "How long one step may take; build_step_timeout_s of the daemon's configuration otherwise.",
+  }),
 };
 export const CreateBuild = z
   .union([
-    z.strictObject({ template: TemplateName, ...size }),
-    z.strictObject({ spec: z.record(z.string(), z.unknown()), ...size }),
+    z.strictObject({ template: TemplateName, ...how }),
+    z.strictObject({ spec: z.record(z.string(), z.unknown()), ...how }),
   ])
   .meta({ id: "CreateBuild" });
 
@@ -40,6 +46,11 @@ export const Build = z
     id: z.string(),
     template: z.string(),
     state: z.enum(BUILD_STATES),
+    queue_position: z
+      .int()
+      .min(1)
+      .optional()
+      .meta({ description: "Its place among the builds that wait: 1 is the next to run." }),
     created_at: Timestamp,
     finished_at: Timestamp.optional(),
     error: ErrorBody.optional(),

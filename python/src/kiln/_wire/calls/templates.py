@@ -25,9 +25,11 @@ def remove_template(name: str) -> Call[None]:
     return Call(Request("DELETE", f"/v1/templates/{segment(name)}"), answers.nothing)
 
 
-def start_build(template: str | Mapping[str, Any], vcpu: int | None, memory_mib: int | None) -> Call[Build]:
+def start_build(
+    template: str | Mapping[str, Any], vcpu: int | None, memory_mib: int | None, step_timeout: int | None
+) -> Call[Build]:
     what: dict[str, object] = {"template": template} if isinstance(template, str) else {"spec": dict(template)}
-    json = {**what, **given({"vcpu": vcpu, "memory_mib": memory_mib})}
+    json = {**what, **given({"vcpu": vcpu, "memory_mib": memory_mib, "step_timeout_s": step_timeout})}
     return Call(Request("POST", "/v1/builds", json=json), answers.build)
 
 
