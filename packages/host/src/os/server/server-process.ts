@@ -7,6 +7,7 @@ import { diesWithOwner } from "../owned-process.ts";
 import type { ServerKind } from "./server-kind.ts";
 
 const START_TIMEOUT_MS = 15_000;
+const ATTEMPTS = 3;
 /** How long a server that was told to stop may take to do so before it is killed. */
 const END_TIMEOUT_MS = 10_000;
 /** How much of the log an error message quotes, in characters. */
@@ -20,8 +21,31 @@ export interface ServerProcess {
   kill(): Promise<void>;
 }
 
-/** Starts `node main directory` and waits until its sockets are there. Its stderr goes to `server.log` in `directory`. */
+/**
+ * Starts `node main directory` and waits until its sockets are there. Its stderr goes to `server.log` in `directory`. One that
+ * somebody kills before it is ready is started again, a few times.
+ */
 export async function spawnServer(
+  kind: ServerKind,
+  main: string,
+  directory: string,
+  detached: boolean,
+  signal: AbortSignal | undefined,
+): Promise<ServerProcess> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await spawnOnce(kind, main, directory, detached, signal);
+    } catch (error) {
+      const wasKilled = error instanceof KilnError && error.cause instanceof KilledError;
+      if (!wasKilled || attempt === ATTEMPTS || signal?.aborted) throw error;
+    }
+  }
+}
+
+/** The server was ended by a signal, and not by us. */
+class KilledError extends Error {}
+
+async function spawnOnce(
   kind: ServerKind,
   main: string,
   directory: string,
@@ -79,7 +103,8 @@ async function ready(child: ChildProcess, signal: AbortSignal | undefined): Prom
   try {
     await Promise.race([
       once(stdout, "data", { signal: either }),
-      once(child, "exit", { signal: either }).then(([code]) => {
+      once(child, "exit", { signal: either }).then(([code, killedBy]) => {
+        if (killedBy !== null) throw new KilledError(`it was killed (${String(killedBy)})`);
         throw new Error(`it ended with exit code ${String(code)}`);
       }),
     ]);
