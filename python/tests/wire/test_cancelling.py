@@ -175,8 +175,11 @@ async def test_an_opening_that_is_awaited_is_not_closed(daemon: Daemon, tmp_path
 
 
 def test_an_interrupted_exec_kills_what_it_started(daemon: Daemon, tmp_path: Path) -> None:
+    # A shell's background job ignores interrupts, and so does what it starts.
     script = """
+import signal
 from kiln import Client
+signal.signal(signal.SIGINT, signal.default_int_handler)
 client = Client()
 sandbox = client.sandbox(image="python", held=False)
 print("made", flush=True)
