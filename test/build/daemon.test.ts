@@ -107,7 +107,7 @@ describe("builds of the daemon", { timeout: 600_000 }, () => {
       (await daemon.client.builds.list()).some(({ queuePosition }) => queuePosition === 1),
     );
     const slow = (await write(third, `seq 1 100; sleep 602; : ${third}`)).path;
-    const late = await start(slow, { stepTimeoutS: 3 });
+    const late = await start(slow, { stepTimeoutS: 15 });
     assert.deepEqual([late.state, late.queuePosition], ["queued", 2]);
     assert.equal((await start(slow)).id, late.id, "the same spec twice is one build");
     assert.match((await cli("build", "ls")).stdout, new RegExp(`${third} +queued \\(2\\) `));
@@ -128,10 +128,10 @@ describe("builds of the daemon", { timeout: 600_000 }, () => {
     assert.equal(codeOf(overdue), "BUILD_TIMEOUT");
     assert.match(
       overdue.error?.message ?? "",
-      /^step \d+ of \d+ took longer than 3 s and was ended: RUN seq 1 100; sleep/,
+      /^step \d+ of \d+ took longer than 15 s and was ended: RUN seq 1 100; sleep/,
     );
     const { command, tail, log, timeout_s } = overdue.error?.details ?? {};
-    assert.deepEqual([command, timeout_s], [`RUN seq 1 100; sleep 602; : ${third}`, 3]);
+    assert.deepEqual([command, timeout_s], [`RUN seq 1 100; sleep 602; : ${third}`, 15]);
     assert.deepEqual([(tail as string[]).length, (tail as string[]).at(-1)], [40, "100"]);
     assert.match(await readFile(String(log), "utf8"), /\n1\n2\n3\n/);
     assert.equal((await cli("build", "logs", late.id)).code, 10);
