@@ -18,6 +18,8 @@ import { join, resolve } from "node:path";
  *     builds/<id>/              state and events of the daemon's builds
  *     kiln.sock, block/, net/   the daemon's socket, and those of its block and network servers
  *     run/<owner>/<id>/         one folder for each VM of a process that is not the daemon: sockets, session diff
+ *     containers/               Podman's storage: images and build steps
+ *     uses/                     one file for each process that works with parts of the caches: their names
  *     tmp/                      half-made things; swept when their owner is gone
  */
 export class KilnHome {
@@ -67,6 +69,13 @@ export class KilnHome {
   }
   get templates(): string {
     return join(this.root, "templates");
+  }
+  get containers(): string {
+    return join(this.root, "containers");
+  }
+  /** What processes keep from being removed. */
+  get uses(): string {
+    return join(this.root, "uses");
   }
   get tmp(): string {
     return join(this.root, "tmp");

@@ -1,6 +1,7 @@
 import { builtRootfs } from "@kiln/host/build/built-rootfs.ts";
 import { diffRootfs, type FileDifference } from "@kiln/host/build/inventory/diff.ts";
 import { KilnHome } from "@kiln/host/home.ts";
+import { Uses } from "@kiln/host/os/in-use.ts";
 import { formatBytes, printJson, printTable } from "../output/table.ts";
 
 /** Files that are named one by one; those whose size differs most come first. */
@@ -9,7 +10,13 @@ const FILES_SHOWN = 30;
 /** Shows what differs between two built templates. */
 export async function diff(refA: string, refB: string, json: boolean): Promise<void> {
   const home = KilnHome.fromEnvironment();
-  const [a, b] = [await builtRootfs(home, refA), await builtRootfs(home, refB)];
+  await using uses = new Uses(home);
+  const find = (ref: string) =>
+    uses.keep(
+      () => builtRootfs(home, ref),
+      ({ key }) => [home.rootfs(key)],
+    );
+  const [a, b] = [await find(refA), await find(refB)];
   const found = await diffRootfs(home, a, b);
   if (json) {
     printJson(found);

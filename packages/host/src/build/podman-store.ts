@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { lstat, mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 
@@ -24,7 +23,7 @@ export function podmanStore(home: KilnHome): PodmanStore {
   // remembers the path, so XDG_RUNTIME_DIR, which only some sessions have, will not do either.
   const uid = process.getuid?.() ?? 0;
   const runroot = uid === 0 ? `/run/kiln-${id}` : `/tmp/kiln-${uid}-${id}`;
-  return { home, root: join(home.root, "containers"), runroot, driver: "overlay" };
+  return { home, root: home.containers, runroot, driver: "overlay" };
 }
 
 /** Makes the store's folders; refuses a runroot that somebody else has made in /tmp before. */

@@ -64,6 +64,7 @@ export async function ensureRootfs(
     sources,
     ...options,
   };
+  await options.uses?.add([home.rootfs(job.key)], options.signal);
   const found = await openRootfs(job);
   if (found) return found;
   const parentSpec = parentOf(spec);

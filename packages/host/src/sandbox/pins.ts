@@ -6,6 +6,10 @@ export class Pins {
     return this.#counts.has(name);
   }
 
+  get names(): Iterable<string> {
+    return this.#counts.keys();
+  }
+
   /** Pins `names` until what it returns is disposed. */
   add(names: readonly string[]): Disposable {
     for (const name of names) this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);

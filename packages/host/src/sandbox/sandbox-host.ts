@@ -7,10 +7,11 @@ import { explainNoSpace } from "../build/no-space.ts";
 import { ensureRootfs, type Rootfs } from "../build/rootfs.ts";
 import { together } from "../build/together.ts";
 import type { KilnHome } from "../home.ts";
+import { Uses } from "../os/in-use.ts";
 import { openOwnedFolder, sweepOwnedFolders } from "../os/owned-folder.ts";
 import type { OnProgress } from "../progress.ts";
 import { ensureSnapshot } from "../snapshot/make.ts";
-import { findSnapshot, subjectOf } from "../snapshot/manifest.ts";
+import { findSnapshot, snapshotKey, subjectOf } from "../snapshot/manifest.ts";
 import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
@@ -42,11 +43,14 @@ export class SandboxHost implements AsyncDisposable {
   readonly #directory: string;
   readonly #resources: AsyncDisposableStack;
   readonly #disks: DiskService;
+  /** What was prepared here: sandboxes may start from it until this is disposed. */
+  readonly #uses: Uses;
 
   private constructor(home: KilnHome, directory: string, resources: AsyncDisposableStack) {
     this.#home = home;
     this.#directory = directory;
     this.#resources = resources;
+    this.#uses = resources.use(new Uses(home));
     this.#disks = resources.use(new DiskService(directory));
   }
 
@@ -101,12 +105,14 @@ export class SandboxHost implements AsyncDisposable {
     const [kernel, rootfs] = await together<Kernel, Rootfs>(
       signal,
       (cancelled) => ensureKernel(this.#home, { ...report, signal: cancelled }),
-      (cancelled) => ensureRootfs(this.#home, spec, { ...report, signal: cancelled }),
+      (cancelled) => ensureRootfs(this.#home, spec, { ...report, signal: cancelled, uses: this.#uses }),
     );
     const guestAgent = async () => (await ensureAgent(this.#home, report)).path;
     const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, guestAgent, signal));
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
     const subject = subjectOf(rootfs, kernel, vmm, size, checksOf(spec));
+    const folders = [this.#home.artifact("kernel", kernel.key), this.#home.snapshot(snapshotKey(subject))];
+    await this.#uses.add(folders, signal);
     const isFound = (await findSnapshot(this.#home, subject)) !== undefined;
     const snapshot = await ensureSnapshot(
       { home: this.#home, disks: this.#disks, directory: this.#directory, ...report },
@@ -119,7 +125,7 @@ export class SandboxHost implements AsyncDisposable {
       },
     );
     if (isFound) return { vmm, rootfs, kernel, snapshot };
-    const removed = await pruneVariants(this.#home, rootfs.key, [snapshot.manifest.key]);
+    const removed = await pruneVariants(this.#home, rootfs.key);
     for (const { subject } of removed) {
       const size = `${subject.vcpu} vCPU and ${subject.memoryMib} MiB`;
       onProgress?.({

@@ -6,15 +6,15 @@ import type { NetworkService } from "../network/network-service.ts";
 import { Mutex } from "../os/mutex.ts";
 import type { Vmm } from "../vmm/vmm.ts";
 import { Expiry } from "./expiry.ts";
+import { Holdings } from "./holdings.ts";
 import type { Launchable } from "./launchable.ts";
 import { admit, type Limits } from "./limits.ts";
 import { ManagedSandbox } from "./managed-sandbox.ts";
-import { Pins } from "./pins.ts";
 import { makeId, SANDBOX_ID } from "./sandbox-id.ts";
 import { readRecords, recordFormat, type SandboxRecord } from "./sandbox-record.ts";
 import { type SavedTemplate, writeSavedTemplate } from "./saved-template.ts";
 import { Standby } from "./standby.ts";
-import { newLayer, release, removeSandboxFolder, sweepStorage } from "./storage.ts";
+import { newLayer, removeSandboxFolder, sweepStorage } from "./storage.ts";
 
 /** How long a dead sandbox stays listed, in milliseconds. */
 const DEAD_SHOWN_MS = 24 * 3600 * 1000;
@@ -56,11 +56,11 @@ export class Sandboxes {
   readonly #admission = new Mutex();
   readonly #expiry: Expiry;
   readonly #standby: Standby;
-  /** What somebody is about to start sandboxes from. */
-  readonly #pinned = new Pins();
+  readonly holdings: Holdings;
 
   constructor(options: SandboxesOptions) {
     this.#options = options;
+    this.holdings = new Holdings(options.home, () => this.records);
     this.#expiry = new Expiry((id) => this.#expire(id));
     this.#standby = new Standby({
       wanted: options.pool,
@@ -168,7 +168,7 @@ export class Sandboxes {
     sandbox.onChange(follow);
     follow();
     sandbox.onReleased((names) => {
-      void this.#releaseNames(names).catch((error) =>
+      void this.holdings.release(names).catch((error) =>
         this.#options.log("files of a sandbox could not be removed", {
           sandbox: sandbox.id,
           error: String(error),
@@ -177,17 +177,13 @@ export class Sandboxes {
     });
   }
 
-  #releaseNames(names: string[]): Promise<void> {
-    return release(this.#options.home, names, this.records, this.#pinned);
-  }
-
   /** Keeps memory and disk of `sandbox` as they are now, and lets nobody remove them while `work` is under way. */
   async #checkpoint<T>(sandbox: ManagedSandbox, work: (launchable: Launchable) => Promise<T>): Promise<T> {
     using pins = new DisposableStack();
     const pinned: string[] = [];
     try {
       const { folder, generation, layers } = await sandbox.checkpoint((names) => {
-        pins.use(this.#pinned.add(names));
+        pins.use(this.holdings.pins.add([...names, sandbox.record.disk.base]));
         pinned.push(...names);
       });
       const { template, vcpu, memoryMib, env, engine, kernel, disk } = sandbox.record;
@@ -196,7 +192,7 @@ export class Sandboxes {
       return await work({ template, vcpu, memoryMib, env, engine, kernel, source, base, sizeBytes, layers });
     } finally {
       pins.dispose();
-      await this.#releaseNames(pinned);
+      await this.holdings.release(pinned);
     }
   }
 
@@ -267,9 +263,12 @@ export class Sandboxes {
     };
   }
 
-  /** Reserves room for `records` and lists them as being created. */
-  #admit(records: SandboxRecord[]): Promise<ManagedSandbox[]> {
-    return this.#admission.run(async () => {
+  /**
+   * Reserves room for `records`, all of one template, and lists them as being created.
+   * @throws RemovedError when what they start from was removed before they were listed.
+   */
+  async #admit(records: SandboxRecord[]): Promise<ManagedSandbox[]> {
+    const admitted = await this.#admission.run(async () => {
       const { home, limits } = this.#options;
       const [first] = records;
       if (!first) return [];
@@ -284,6 +283,15 @@ export class Sandboxes {
         return sandbox;
       });
     });
+    const [first] = admitted;
+    if (first === undefined) return admitted;
+    try {
+      await this.holdings.check(first.record);
+      return admitted;
+    } catch (error) {
+      await Promise.all(admitted.map((sandbox) => this.kill(sandbox)));
+      throw error;
+    }
   }
 
   async #start(sandbox: ManagedSandbox, signal?: AbortSignal): Promise<ManagedSandbox> {
@@ -298,7 +306,8 @@ export class Sandboxes {
 
   /**
    * Creates a sandbox; it runs when this resolves.
-   * @throws KilnError `LIMIT_REACHED`, `CAPACITY`, `VM_FAILED`, `BLOCK_FAILED`, `CANCELLED`.
+   * @throws KilnError `LIMIT_REACHED`, `CAPACITY`, `VM_FAILED`, `BLOCK_FAILED`, `CANCELLED`; RemovedError when what it starts from
+   * was removed meanwhile.
    */
   async create(
     launchable: Launchable,
@@ -410,7 +419,7 @@ export class Sandboxes {
     this.#all.delete(sandbox.id);
     await removeSandboxFolder(this.#options.home, sandbox.id);
     const { source, disk } = sandbox.record;
-    await this.#releaseNames([source.folder, ...disk.layers, disk.diff, disk.nextDiff ?? ""]);
+    await this.holdings.release([source.folder, ...disk.layers, disk.diff, disk.nextDiff ?? ""]);
   }
 
   /** Lets go of everything: sandboxes that run go on without a daemon. */

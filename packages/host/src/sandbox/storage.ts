@@ -20,7 +20,7 @@ export function newSaved(): string {
   return join("saved", randomBytes(12).toString("hex"));
 }
 
-/** Every layer and saved memory that a record or a template made from a sandbox needs, as names below KILN_HOME. */
+/** Everything that a record or a template made from a sandbox needs, as names below KILN_HOME. */
 export async function referenced(home: KilnHome, records: Iterable<SandboxRecord>): Promise<Set<string>> {
   const names = new Set<string>();
   for (const { state, source, disk, kernel } of records) {
@@ -31,7 +31,8 @@ export async function referenced(home: KilnHome, records: Iterable<SandboxRecord
     if (state !== "running") names.add(source.folder);
   }
   for (const template of await listSavedTemplates(home)) {
-    for (const name of [...template.layers, template.source.folder, template.base]) names.add(name);
+    const { layers, source, base, kernel } = template;
+    for (const name of [...layers, source.folder, base, kernel.vmlinuz, kernel.initrd]) names.add(name);
   }
   return names;
 }

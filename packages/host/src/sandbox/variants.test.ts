@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { rootfsKey } from "../build/rootfs.ts";
 import { KilnHome } from "../home.ts";
+import { Uses } from "../os/in-use.ts";
 import { snapshotsOf } from "../snapshot/cache.ts";
 import { encodeManifest, type SnapshotSubject, snapshotKey, snapshotPaths } from "../snapshot/manifest.ts";
 import { resolveTemplate } from "../template/templates.ts";
@@ -60,7 +61,9 @@ test("the snapshots used longest ago go, but not a template's own, one in use, o
     await make(2001, 400);
     const kept = await make(2002, 300);
     await markUsed(home, await make(2003, 200));
-    const removed = await pruneVariants(home, rootfs, [kept]);
+    await using uses = new Uses(home);
+    await uses.add([home.snapshot(kept)]);
+    const removed = await pruneVariants(home, rootfs);
     assert.deepEqual(removed.map(({ subject: { memoryMib } }) => memoryMib).sort(), [
       1024 + MAX_VARIANTS - 1,
       2001,

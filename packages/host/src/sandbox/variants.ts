@@ -3,6 +3,7 @@ import { relative } from "node:path";
 import { rootfsKey } from "../build/rootfs.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
+import { readUses, stopUses } from "../os/in-use.ts";
 import { removeSnapshot, snapshotsOf } from "../snapshot/cache.ts";
 import { type SnapshotManifest, snapshotPaths } from "../snapshot/manifest.ts";
 import { listTemplates, resolveTemplate } from "../template/templates.ts";
@@ -23,15 +24,11 @@ export async function markUsed(home: KilnHome, snapshotKey: string): Promise<voi
 
 /**
  * Removes the snapshots of a rootfs that were not used for longest, beyond `MAX_VARIANTS`. Those in a template's own size
- * do not count, and what a sandbox or a template made from one needs is kept.
+ * do not count, and what a sandbox, a template made from one or a process needs is kept.
  *
  * @returns what was removed.
  */
-export async function pruneVariants(
-  home: KilnHome,
-  key: string,
-  keep: readonly string[] = [],
-): Promise<SnapshotManifest[]> {
+export async function pruneVariants(home: KilnHome, key: string): Promise<SnapshotManifest[]> {
   const [snapshots, own, { records }] = await Promise.all([
     snapshotsOf(home, key),
     sizesOf(home, key),
@@ -39,7 +36,8 @@ export async function pruneVariants(
   ]);
   const variants = snapshots.filter(({ subject }) => !own.has(`${subject.vcpu} ${subject.memoryMib}`));
   if (variants.length <= MAX_VARIANTS) return [];
-  const needed = [...(await referenced(home, records))];
+  await using _stopped = await stopUses(home);
+  const needed = [...(await referenced(home, records)), ...(await readUses(home))];
   const aged = await Promise.all(
     variants.map(async (manifest) => ({ manifest, usedMs: await lastUsed(home, manifest.key) })),
   );
@@ -48,7 +46,7 @@ export async function pruneVariants(
   for (const { manifest, usedMs } of surplus) {
     const folder = relative(home.root, home.snapshot(manifest.key));
     const inUse = needed.some((name) => name === folder || name.startsWith(`${folder}/`));
-    if (inUse || keep.includes(manifest.key) || Date.now() - usedMs < RECENT_MS) continue;
+    if (inUse || Date.now() - usedMs < RECENT_MS) continue;
     await removeSnapshot(home, manifest.key);
     removed.push(manifest);
   }

@@ -1,15 +1,12 @@
+import { dirname, relative } from "node:path";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { findBuilt, ownPart, removeBuilt } from "../sandbox/built-template.ts";
 import { findBootable } from "../sandbox/find-bootable.ts";
+import { type Holdings, RemovedError } from "../sandbox/holdings.ts";
 import { fromBootable, fromSavedTemplate, type Launchable } from "../sandbox/launchable.ts";
 import { pullTemplate } from "../sandbox/pull-template.ts";
-import {
-  listSavedTemplates,
-  readSavedTemplate,
-  removeSavedTemplate,
-  type SavedTemplate,
-} from "../sandbox/saved-template.ts";
+import { listSavedTemplates, readSavedTemplate, type SavedTemplate } from "../sandbox/saved-template.ts";
 import { writtenSpec } from "../template/lineage.ts";
 import { specHash } from "../template/spec-hash.ts";
 import { listTemplates, removeTemplate, resolveTemplate } from "../template/templates.ts";
@@ -110,26 +107,31 @@ export async function launchableOf(
   onBuild(build.id);
   await builds.wait(build.id, signal);
   const built = await findBootable(home, spec, size);
-  if (!built) throw new KilnError("INTERNAL", `the template ${name} was built and cannot be found`);
+  if (!built) throw new RemovedError(name);
   return fromBootable(home, name, built);
 }
 
 /** Removes a template and what was built from it. @throws KilnError `TEMPLATE_NOT_FOUND`. */
-export async function forgetTemplate(
-  home: KilnHome,
-  name: string,
-  inUse: ReadonlySet<string>,
-): Promise<void> {
-  if (await readSavedTemplate(home, name)) {
-    await removeSavedTemplate(home, name);
+export async function forgetTemplate(home: KilnHome, holdings: Holdings, name: string): Promise<void> {
+  const saved = await readSavedTemplate(home, name);
+  if (saved) {
+    await holdings.removeTemplate(saved);
     return;
   }
   const spec = await resolveTemplate(home, name);
-  const built = await findBuilt(home, spec);
-  if (built && inUse.has(ownPart(built.rootfs))) {
-    throw new KilnError("CONFLICT", `sandboxes of ${name} are there`, { hint: "kill them first: kiln ls" });
-  }
-  await removeBuilt(home, spec);
+  await holdings.remove(async ({ bySandboxes, byProcesses }) => {
+    const built = await findBuilt(home, spec);
+    const part = built && relative(home.root, ownPart(built.rootfs));
+    if (part !== undefined && bySandboxes.has(part)) {
+      throw new KilnError("CONFLICT", `sandboxes of ${name} are there`, { hint: "kill them first: kiln ls" });
+    }
+    if (part !== undefined && byProcesses.has(dirname(part))) {
+      throw new KilnError("CONFLICT", `a build or another command uses what was built from ${name}`, {
+        hint: "wait for its end: kiln build ls",
+      });
+    }
+    await removeBuilt(home, spec);
+  });
   const entry = (await listTemplates(home)).find((candidate) => candidate.name === name);
   if (entry?.source === "user") await removeTemplate(home, name);
 }

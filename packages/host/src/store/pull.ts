@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import { findKernel, useKernel } from "../build/kernel.ts";
 import type { KilnHome } from "../home.ts";
 import { FetchClient } from "../lazy/fetch-client.ts";
 import { inParallel } from "../os/in-parallel.ts";
+import { Uses } from "../os/in-use.ts";
 import { openStore } from "./client/location.ts";
 import type { ObjectStore } from "./client/object-store.ts";
 import { retrying } from "./client/retry.ts";
@@ -21,7 +23,7 @@ export async function openNodeStore(
   return retrying(await openStore(locationOf(config)), { patienceMs });
 }
 
-/** A version of a template in the store, on its way to this node. */
+/** A version of a template in the store, on its way to this node. What was installed is not removed before this is disposed. */
 export class Pull implements AsyncDisposable {
   readonly digest: string;
   readonly manifest: TemplateManifest;
@@ -29,9 +31,11 @@ export class Pull implements AsyncDisposable {
   readonly signed: boolean;
   readonly #install: Install;
   readonly #arriving: string[] = [];
+  readonly #uses: Uses;
 
   private constructor(install: Install, digest: string, signed: boolean) {
     this.#install = install;
+    this.#uses = new Uses(install.home);
     this.digest = digest;
     this.manifest = install.manifest;
     this.signed = signed;
@@ -83,10 +87,15 @@ export class Pull implements AsyncDisposable {
 
   /** Makes folders of the template at their places; large files in them are still to arrive. */
   async installFolders(folders: readonly string[]): Promise<void> {
+    const { home, signal } = this.#install;
+    await this.#uses.add(
+      folders.map((folder) => join(home.root, folder)),
+      signal,
+    );
     const arriving = await inParallel(
       folders,
-      (folder, signal) => installFolder({ ...this.#install, signal }, folder),
-      { signal: this.#install.signal },
+      (folder, linked) => installFolder({ ...this.#install, signal: linked }, folder),
+      { signal },
     );
     this.#arriving.push(...arriving.flat());
   }
@@ -110,6 +119,7 @@ export class Pull implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#uses[Symbol.asyncDispose]();
     await this.#install.store[Symbol.asyncDispose]();
   }
 }

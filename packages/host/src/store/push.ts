@@ -8,6 +8,7 @@ import { ROOTFS_FILE } from "../build/rootfs-record.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { inParallel } from "../os/in-parallel.ts";
+import { Uses } from "../os/in-use.ts";
 import { snapshotsOf } from "../snapshot/cache.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { VERSION } from "../version.ts";
@@ -53,18 +54,31 @@ export interface Pushed extends PushCounters {
  * @throws KilnError `TEMPLATE_NOT_FOUND` when it is not built; `STORE_UNAVAILABLE`, `CONFLICT`, `CANCELLED`.
  */
 export async function pushTemplate(options: PushOptions): Promise<Pushed> {
-  return pushParts(options, await findParts(options.home, options.spec));
+  const { home, spec, signal } = options;
+  await using uses = new Uses(home);
+  const parts = await uses.keep(
+    () => findParts(home, spec),
+    (found) => foldersOf(found).map((name) => join(home.root, name)),
+    signal,
+  );
+  return pushParts(options, parts);
 }
 
 /** Folders, relative to KILN_HOME, that make a template. */
 export type TemplateParts = Pick<TemplateManifest, "disk" | "kernel" | "agent" | "snapshots">;
 
+const foldersOf = ({ disk, kernel, agent, snapshots }: TemplateParts): string[] => [
+  disk.base,
+  ...disk.layers,
+  kernel,
+  ...(agent === undefined ? [] : [agent]),
+  ...snapshots,
+];
+
 /** Stores folders as the template `spec`. @throws KilnError as `pushTemplate`. */
 export async function pushParts(options: PushOptions, parts: TemplateParts): Promise<Pushed> {
   const { home, store, spec, signer, signal } = options;
-  const { disk, kernel, agent, snapshots } = parts;
-  const names = [disk.base, ...disk.layers, kernel, ...(agent === undefined ? [] : [agent]), ...snapshots];
-  const folders = await inParallel(names, async (name) => ({
+  const folders = await inParallel(foldersOf(parts), async (name) => ({
     name,
     files: await listFiles(join(home.root, name)),
   }));

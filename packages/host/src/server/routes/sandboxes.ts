@@ -1,8 +1,10 @@
 import { Readable } from "node:stream";
 import type { z } from "zod";
 import { KilnError } from "../../errors.ts";
+import { RemovedError } from "../../sandbox/holdings.ts";
 import { checkSize } from "../../sandbox/limits.ts";
 import type { ManagedSandbox } from "../../sandbox/managed-sandbox.ts";
+import type { CreateOptions } from "../../sandbox/sandboxes.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { errorBody, toKilnError } from "../errors.ts";
@@ -43,30 +45,30 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
     // Before a snapshot of that size is made.
     if (body.memory_mib !== undefined) checkSize(config.limits, body.memory_mib);
     let from = "snapshot";
-    const launchable = await launchableOf(
-      { home, builds },
-      body.template,
-      size,
-      (id) => {
-        from = "build";
-        onBuild(id);
-      },
-      signal,
-    );
-    const sandbox = await sandboxes.create(
-      launchable,
-      {
-        env: body.env,
-        metadata: body.metadata,
-        timeoutMs: milliseconds(body.timeout_s),
-        onTimeout: body.on_timeout,
-        network: body.network,
-        maxDiskMib: body.max_disk_mib,
-        maxProcesses: body.max_processes,
-        held: body.held,
-      },
-      signal,
-    );
+    const options: CreateOptions = {
+      env: body.env,
+      metadata: body.metadata,
+      timeoutMs: milliseconds(body.timeout_s),
+      onTimeout: body.on_timeout,
+      network: body.network,
+      maxDiskMib: body.max_disk_mib,
+      maxProcesses: body.max_processes,
+      held: body.held,
+    };
+    const attempt = async () => {
+      const launchable = await launchableOf(
+        { home, builds },
+        body.template,
+        size,
+        (id) => {
+          from = "build";
+          onBuild(id);
+        },
+        signal,
+      );
+      return sandboxes.create(launchable, options, signal);
+    };
+    const sandbox = await untilFound(attempt);
     metrics.createSeconds.observe({ template: body.template, from }, (performance.now() - started) / 1000);
     return sandbox;
   }
@@ -291,6 +293,20 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
       return reply.type(NDJSON).send(Readable.from(lines, { objectMode: false }));
     },
   );
+}
+
+/** Times that what a sandbox starts from may be removed between its being found and the sandbox being listed. */
+const MAX_REMOVALS = 3;
+
+/** Tries again when `attempt` fails because what it found was removed meanwhile. */
+async function untilFound<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let removals = 0; ; removals++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof RemovedError) || removals >= MAX_REMOVALS) throw error;
+    }
+  }
 }
 
 /** Filters `metadata.KEY=VALUE` of a query. @throws KilnError `USAGE` for anything else. */

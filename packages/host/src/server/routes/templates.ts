@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { errors } from "../responses.ts";
@@ -36,12 +35,7 @@ export function addTemplateRoutes(app: App, { home, sandboxes }: DaemonContext):
       },
     },
     async ({ params }, reply) => {
-      const inUse = new Set(
-        sandboxes.records
-          .filter(({ state }) => state !== "dead")
-          .flatMap(({ disk }) => [disk.base, ...disk.layers].map((name) => join(home.root, name))),
-      );
-      await forgetTemplate(home, params.name, inUse);
+      await forgetTemplate(home, sandboxes.holdings, params.name);
       return reply.code(204).send();
     },
   );
