@@ -49,6 +49,7 @@ export default {
       "template",
       "image",
     ]),
+    only("disk", ["sandbox", "lazy", "snapshot", "vmm", "build", "template"]),
   ],
   options: {
     doNotFollow: { path: "node_modules" },

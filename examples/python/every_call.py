@@ -70,6 +70,14 @@ def templates_and_builds(client: Client) -> None:
     step("templates and builds")
 
 
+def disk(client: Client) -> None:
+    usage = client.disk.usage()
+    assert usage.shared_bytes + sum(entry.own_bytes for entry in usage.entries) == usage.total_bytes
+    collected = client.disk.collect(dry_run=True, keep=1, older_than=60)
+    assert f"it is {IMAGE}" in [part.reason for part in collected.kept]
+    step("the disk: usage, collect")
+
+
 def look_up(client: Client, sandbox: Sandbox) -> None:
     assert client.get(sandbox.id[:8]).id == sandbox.id
     found = client.list(state=["running"], image=IMAGE, metadata={"mark": MARK}, page_size=1)
@@ -252,6 +260,7 @@ def in_threads() -> None:
     with Client() as client:
         the_service(client)
         templates_and_builds(client)
+        disk(client)
         with client.sandbox(
             image=IMAGE,
             env={"GREETING": "hello"},
@@ -289,6 +298,13 @@ async def async_service_templates_and_builds(client: AsyncClient) -> None:
     await client.builds.cancel(build.id)
     assert (await client.build(IMAGE)).state == "done"
     step("async: the service, templates, builds")
+
+
+async def async_disk(client: AsyncClient) -> None:
+    usage = await client.disk.usage()
+    assert usage.shared_bytes + sum(entry.own_bytes for entry in usage.entries) == usage.total_bytes
+    assert (await client.disk.collect(dry_run=True)).dry_run
+    step("async: the disk")
 
 
 async def async_look_up(client: AsyncClient, sandbox: AsyncSandbox) -> None:
@@ -407,6 +423,7 @@ async def async_life_cycle(client: AsyncClient, sandbox: AsyncSandbox) -> None:
 async def in_an_event_loop() -> None:
     async with AsyncClient() as client:
         await async_service_templates_and_builds(client)
+        await async_disk(client)
         async with client.sandbox(image=IMAGE, metadata={"mark": f"{MARK}-async"}, network="none") as sandbox:
             assert sandbox.info.held
             await async_look_up(client, sandbox)

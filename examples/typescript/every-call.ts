@@ -44,6 +44,17 @@ async function templatesAndBuilds(): Promise<void> {
   step("templates and builds");
 }
 
+async function disk(): Promise<void> {
+  const { totalBytes, sharedBytes, entries } = await client.disk.usage();
+  assert.equal(
+    entries.reduce((sum, { ownBytes }) => sum + ownBytes, sharedBytes),
+    totalBytes,
+  );
+  const { kept, removedBytes } = await client.disk.collect({ dryRun: true, keep: 1, olderThanMs: 60_000 });
+  assert.ok(kept.some(({ reason }) => reason === `it is ${image}`) && removedBytes >= 0);
+  step("the disk: usage, collect");
+}
+
 async function lookUp(sandbox: Sandbox): Promise<void> {
   assert.equal((await client.get(sandbox.id.slice(0, 8))).id, sandbox.id);
   const found: string[] = [];
@@ -228,6 +239,7 @@ async function lifeCycle(sandbox: Sandbox): Promise<void> {
 
 await theService();
 await templatesAndBuilds();
+await disk();
 await using sandbox = await client.sandbox({
   image,
   env: { GREETING: "hello" },

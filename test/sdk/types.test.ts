@@ -17,6 +17,10 @@ const INTERFACES: Record<string, string> = {
   Template: "Template",
   Build: "Build",
   Info: "Info",
+  DiskEntry: "DiskEntry",
+  DiskUsage: "DiskUsage",
+  CollectedPart: "CollectedPart",
+  Collected: "Collected",
 };
 
 /** Names of an interface's fields; those that may be absent end in "?". */

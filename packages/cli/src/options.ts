@@ -25,13 +25,13 @@ export function environmentVariable(
   return { ...previous, [name]: value };
 }
 
-/** Parser of a duration such as `500ms`, `30s`, `5m`, `2h` or plain seconds; gives milliseconds. */
+/** Parser of a duration such as `500ms`, `30s`, `5m`, `2h`, `7d` or plain seconds; gives milliseconds. */
 export function duration(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
-  const factor = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match?.[2] ?? "s"];
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
+  const factor = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match?.[2] ?? "s"];
   const value = Math.round(Number(match?.[1]) * (factor ?? Number.NaN));
   if (!Number.isSafeInteger(value) || value <= 0)
-    throw new InvalidArgumentError("It must be like 500ms, 30s, 5m or 2h.");
+    throw new InvalidArgumentError("It must be like 500ms, 30s, 5m, 2h or 7d.");
   return value;
 }
 

@@ -1,5 +1,6 @@
 import { type BuildOptions, Builds, type TemplateSpec } from "./builds.ts";
 import { fromWire, toWire } from "./convert.ts";
+import { Disk } from "./disk.ts";
 import { fromErrorBody, KilnError } from "./errors.ts";
 import { Sandbox } from "./sandbox.ts";
 import { Templates } from "./templates.ts";
@@ -62,12 +63,14 @@ export interface ListOptions extends CallOptions {
 export class KilnClient implements Disposable {
   readonly templates: Templates;
   readonly builds: Builds;
+  readonly disk: Disk;
   readonly #transport: Transport;
 
   constructor({ autostart = true, command, ...endpoint }: ClientOptions = {}) {
     this.#transport = new Transport(resolveEndpoint(endpoint), { autostart, command });
     this.templates = new Templates(this.#transport);
     this.builds = new Builds(this.#transport);
+    this.disk = new Disk(this.#transport);
   }
 
   /**

@@ -1,5 +1,6 @@
 export { type BuildOptions, Builds, type TemplateSpec } from "./builds.ts";
 export { type ClientOptions, KilnClient, type ListOptions, type SandboxOptions } from "./client.ts";
+export { type CollectOptions, Disk } from "./disk.ts";
 export { DAEMON_ERROR_CODES, type ErrorCode, KilnError } from "./errors.ts";
 export { type Content, Files, type ReadOptions, type WriteOptions } from "./files.ts";
 export { type ForwardOptions, PortForward, type PortRequest, type PortResponse } from "./ports.ts";
@@ -18,6 +19,10 @@ export type {
   Build,
   BuildEvent,
   CallOptions,
+  Collected,
+  CollectedPart,
+  DiskEntry,
+  DiskUsage,
   ErrorBody,
   FileInfo,
   Info,

@@ -115,6 +115,43 @@ export interface Info {
   usage: { sandboxes: number; memoryMib: number; freeDiskMib: number };
 }
 
+/** Something that takes room on the daemon's disk. */
+export interface DiskEntry {
+  kind: "template" | "snapshot" | "sandbox" | "cache";
+  name: string;
+  /** Only this one needs them. */
+  ownBytes: number;
+  /** This one needs them, and others as well. */
+  sharedBytes: number;
+}
+
+export interface DiskUsage {
+  /** All of the daemon's folder: the own bytes of every entry, and `sharedBytes`. */
+  totalBytes: number;
+  /** Needed by several entries, each counted once. */
+  sharedBytes: number;
+  /** Left on the file system. */
+  freeBytes: number;
+  entries: DiskEntry[];
+}
+
+/** Something that a collection removed or kept, and why. */
+export interface CollectedPart {
+  kind: "template" | "snapshot" | "kernel" | "agent" | "image" | "build" | "log" | "leftover";
+  name: string;
+  reason: string;
+  bytes: number;
+}
+
+export interface Collected {
+  dryRun: boolean;
+  removed: CollectedPart[];
+  removedBytes: number;
+  kept: CollectedPart[];
+  /** What was not looked at, and why. */
+  skipped: string[];
+}
+
 /** One report of a build's progress. */
 export type BuildEvent =
   | { type: "stage"; stage: string; status: "started" | "done" | "failed"; elapsedMs?: number }

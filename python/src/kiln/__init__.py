@@ -13,6 +13,7 @@
 from ._async.builds import AsyncBuilds
 from ._async.byte_stream import AsyncByteStream
 from ._async.client import AsyncClient
+from ._async.disk import AsyncDisk
 from ._async.files import AsyncFiles
 from ._async.forward import AsyncPortForward
 from ._async.opening import Opening
@@ -25,6 +26,7 @@ from ._async.watch import AsyncWatch
 from ._sync.builds import Builds
 from ._sync.byte_stream import ByteStream
 from ._sync.client import Client
+from ._sync.disk import Disk
 from ._sync.files import Files
 from ._sync.forward import PortForward
 from ._sync.output import OutputReader
@@ -82,6 +84,10 @@ from .types import (
     BuildMessage,
     BuildStage,
     Channel,
+    Collected,
+    CollectedPart,
+    DiskEntry,
+    DiskUsage,
     ErrorInfo,
     ExecResult,
     ExitStatus,
@@ -111,6 +117,7 @@ __all__ = [
     "AsyncBuilds",
     "AsyncByteStream",
     "AsyncClient",
+    "AsyncDisk",
     "AsyncFiles",
     "AsyncOutputReader",
     "AsyncPortForward",
@@ -135,9 +142,14 @@ __all__ = [
     "CapacityError",
     "Channel",
     "Client",
+    "Collected",
+    "CollectedPart",
     "ConflictError",
     "ConnectionLostError",
+    "Disk",
+    "DiskEntry",
     "DiskFullError",
+    "DiskUsage",
     "ErrorInfo",
     "ExecResult",
     "ExitStatus",

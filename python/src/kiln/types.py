@@ -176,6 +176,49 @@ class Template:
 
 
 @dataclass(frozen=True)
+class DiskEntry:
+    """Something that takes room on the daemon's disk."""
+
+    kind: Literal["template", "snapshot", "sandbox", "cache"]
+    name: str
+    own_bytes: int
+    """Only this one needs them."""
+    shared_bytes: int
+    """This one needs them, and others as well."""
+
+
+@dataclass(frozen=True)
+class DiskUsage:
+    total_bytes: int
+    """All of the daemon's folder: the own bytes of every entry, and ``shared_bytes``."""
+    shared_bytes: int
+    """Needed by several entries, each counted once."""
+    free_bytes: int
+    """Left on the file system."""
+    entries: tuple[DiskEntry, ...]
+
+
+@dataclass(frozen=True)
+class CollectedPart:
+    """Something that a collection removed or kept, and why."""
+
+    kind: Literal["template", "snapshot", "kernel", "agent", "image", "build", "log", "leftover"]
+    name: str
+    reason: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    dry_run: bool
+    removed: tuple[CollectedPart, ...]
+    removed_bytes: int
+    kept: tuple[CollectedPart, ...]
+    skipped: tuple[str, ...]
+    """What was not looked at, and why."""
+
+
+@dataclass(frozen=True)
 class ErrorInfo:
     """An error as data."""
 

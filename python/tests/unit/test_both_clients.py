@@ -23,6 +23,7 @@ PAIRS = [
     (kiln.PortForward, kiln.AsyncPortForward),
     (kiln.Templates, kiln.AsyncTemplates),
     (kiln.Builds, kiln.AsyncBuilds),
+    (kiln.Disk, kiln.AsyncDisk),
 ]
 EXAMPLE = Path(__file__).parents[3] / "examples/python/every_call.py"
 OWN_USE = {"begin", "open", "wait_until_held"}

@@ -7,6 +7,7 @@ import type { DaemonContext } from "./context.ts";
 import { errorBody, statusOf, toKilnError } from "./errors.ts";
 import { openapiOptions } from "./openapi.ts";
 import { addBuildRoutes } from "./routes/builds.ts";
+import { addDiskRoutes } from "./routes/disk.ts";
 import { addFileRoutes } from "./routes/files.ts";
 import { addPortRoutes, rewriteHost } from "./routes/ports.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
@@ -68,6 +69,7 @@ export async function buildApp(context: DaemonContext, { trusted }: { trusted: b
   addSystemRoutes(app, context);
   addTemplateRoutes(app, context);
   addBuildRoutes(app, context);
+  addDiskRoutes(app, context);
   addSandboxRoutes(app, context);
   addProcessRoutes(app, context);
   addFileRoutes(app, context);

@@ -362,13 +362,23 @@ export class Builds implements AsyncDisposable {
     );
   }
 
+  /** Those that have ended, oldest first. */
+  ended(): { id: string; template: string; endedMs: number }[] {
+    return this.list().flatMap(({ id, template, finished_at: ended }) =>
+      ended === undefined ? [] : [{ id, template, endedMs: Date.parse(ended) }],
+    );
+  }
+
+  /** Removes state and events of a build that has ended. */
+  async forget(id: string): Promise<void> {
+    const entry = this.#entries.get(id);
+    this.#entries.delete(id);
+    await entry?.files.remove();
+  }
+
   async #prune(): Promise<void> {
-    const ended = this.list().filter(({ finished_at }) => finished_at !== undefined);
-    for (const { id } of ended.slice(0, Math.max(0, ended.length - KEPT))) {
-      const entry = this.#entries.get(id);
-      this.#entries.delete(id);
-      await entry?.files.remove();
-    }
+    const ended = this.ended();
+    for (const { id } of ended.slice(0, Math.max(0, ended.length - KEPT))) await this.forget(id);
   }
 
   /** Ends what is under way. */

@@ -20,9 +20,11 @@ export const openapiOptions: FastifyDynamicSwaggerOptions = {
     servers: [{ url: "/" }],
     security: [{ token: [] }],
     components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
-    tags: ["service", "templates", "builds", "sandboxes", "processes", "files", "ports"].map((name) => ({
-      name,
-    })),
+    tags: ["service", "templates", "builds", "disk", "sandboxes", "processes", "files", "ports"].map(
+      (name) => ({
+        name,
+      }),
+    ),
   },
   transform: (route) => nameRestOfPath(jsonSchemaTransform(route)),
   transformObject: (document) => withoutUnused(jsonSchemaTransformObject(document)),

@@ -122,7 +122,7 @@ export async function saveTemplate(home: KilnHome, spec: TemplateSpec): Promise<
 }
 
 /**
- * Forgets the user's template `name`. Rootfs and snapshots made from it stay until they are pruned.
+ * Forgets the user's template `name`. Rootfs and snapshots made from it stay until `kiln gc` removes them.
  *
  * @throws KilnError `TEMPLATE_NOT_FOUND` when the user has none of that name.
  */

@@ -10,6 +10,7 @@ from .._wire.creation import Creation
 from .._wire.deadline import Deadline
 from .._wire.http import MAX_WHOLE_BYTES
 from .builds import AsyncBuilds
+from .disk import AsyncDisk
 from .opening import Opening
 from .sandbox import AsyncSandbox
 from .templates import AsyncTemplates
@@ -40,6 +41,7 @@ class AsyncClient:
 
     templates: AsyncTemplates
     builds: AsyncBuilds
+    disk: AsyncDisk
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class AsyncClient:
         self._transport = AsyncTransport(resolve_endpoint(url, token, home), autostart=autostart, command=command)
         self.templates = AsyncTemplates(self._transport)
         self.builds = AsyncBuilds(self._transport)
+        self.disk = AsyncDisk(self._transport)
 
     def sandbox(
         self,

@@ -11,6 +11,7 @@ from .._wire.deadline import Deadline
 from .._wire.http import MAX_WHOLE_BYTES
 from ..errors import ConnectionLostError
 from .builds import Builds
+from .disk import Disk
 from .sandbox import Sandbox
 from .templates import Templates
 from .transport import Transport
@@ -40,6 +41,7 @@ class Client:
 
     templates: Templates
     builds: Builds
+    disk: Disk
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Client:
         self._transport = Transport(resolve_endpoint(url, token, home), autostart=autostart, command=command)
         self.templates = Templates(self._transport)
         self.builds = Builds(self._transport)
+        self.disk = Disk(self._transport)
 
     def sandbox(
         self,

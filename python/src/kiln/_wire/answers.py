@@ -11,6 +11,10 @@ from ..types import (
     BuildEvent,
     BuildMessage,
     BuildStage,
+    Collected,
+    CollectedPart,
+    DiskEntry,
+    DiskUsage,
     ErrorInfo,
     FileInfo,
     Health,
@@ -53,6 +57,22 @@ _BUILD_STATES: tuple[Literal["queued", "running", "done", "failed", "cancelled"]
     "cancelled",
 )
 _STAGE_STATUSES: tuple[Literal["started", "done", "failed"], ...] = ("started", "done", "failed")
+_DISK_KINDS: tuple[Literal["template", "snapshot", "sandbox", "cache"], ...] = (
+    "template",
+    "snapshot",
+    "sandbox",
+    "cache",
+)
+_PART_KINDS: tuple[Literal["template", "snapshot", "kernel", "agent", "image", "build", "log", "leftover"], ...] = (
+    "template",
+    "snapshot",
+    "kernel",
+    "agent",
+    "image",
+    "build",
+    "log",
+    "leftover",
+)
 _WELL: tuple[Literal["ok"], ...] = ("ok",)
 _WORDS_OF_NETWORK: tuple[Literal["none", "full"], ...] = ("none", "full")
 
@@ -165,6 +185,47 @@ def template(value: object) -> Template:
         memory_mib=f.maybe("memory_mib", f.whole),
         problem=f.maybe("problem", f.text),
         spec=f.maybe("spec", f.anything),
+    )
+
+
+def disk_usage(value: object) -> DiskUsage:
+    f = Fields(value, "disk")
+    return DiskUsage(
+        total_bytes=f.whole("total_bytes"),
+        shared_bytes=f.whole("shared_bytes"),
+        free_bytes=f.whole("free_bytes"),
+        entries=tuple(f.each("entries", _disk_entry)),
+    )
+
+
+def _disk_entry(value: object) -> DiskEntry:
+    f = Fields(value, "entry")
+    return DiskEntry(
+        kind=f.choice("kind", _DISK_KINDS),
+        name=f.text("name"),
+        own_bytes=f.whole("own_bytes"),
+        shared_bytes=f.whole("shared_bytes"),
+    )
+
+
+def collected(value: object) -> Collected:
+    f = Fields(value, "collected")
+    return Collected(
+        dry_run=f.flag("dry_run"),
+        removed=tuple(f.each("removed", _collected_part)),
+        removed_bytes=f.whole("removed_bytes"),
+        kept=tuple(f.each("kept", _collected_part)),
+        skipped=tuple(f.texts("skipped")),
+    )
+
+
+def _collected_part(value: object) -> CollectedPart:
+    f = Fields(value, "part")
+    return CollectedPart(
+        kind=f.choice("kind", _PART_KINDS),
+        name=f.text("name"),
+        reason=f.text("reason"),
+        bytes=f.whole("bytes"),
     )
 
 
