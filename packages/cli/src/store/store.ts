@@ -1,7 +1,8 @@
 import { KilnHome } from "@kiln/host/home.ts";
-import { requireStoreConfig } from "@kiln/host/store/config.ts";
+import { requireStoreConfig, type StoreConfig } from "@kiln/host/store/config.ts";
 import { openNodeStore, Pull } from "@kiln/host/store/pull.ts";
 import { parseReference } from "@kiln/host/store/references.ts";
+import type { TemplateSpec } from "@kiln/host/template/spec.ts";
 import { KilnError } from "@kiln/sdk/errors.ts";
 import { printJson, printTable } from "../output/table.ts";
 import { mib, RateLine } from "./rate.ts";
@@ -40,7 +41,7 @@ export async function push(
     import("@kiln/host/template/templates.ts"),
     import("@kiln/host/store/trust.ts"),
   ]);
-  const { home, store } = await open();
+  const { home, config, store } = await open();
   await using _store = store;
   const spec = await resolveTemplate(home, name);
   const line = new RateLine(`push ${spec.name}`);
@@ -54,6 +55,7 @@ export async function push(
   });
   line.end();
   const { digest, sent, reused, resumed } = pushed;
+  await leaveTrace(home, config, { spec, digest }, signal);
   if (flags.json)
     printJson({
       name: spec.name,
@@ -65,21 +67,39 @@ export async function push(
   else print(`${spec.name}@sha256:${digest}: ${mib(sent)} sent, ${mib(reused + resumed)} were there`);
 }
 
+/** Other nodes can do without it: they start slower. */
+async function leaveTrace(
+  home: KilnHome,
+  config: StoreConfig,
+  version: { spec: TemplateSpec; digest: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { recordTrace } = await import("@kiln/host/sandbox/record-trace.ts");
+  try {
+    await recordTrace(home, config, version, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    const why = error instanceof Error ? error.message : String(error);
+    process.stderr.write(
+      `kiln: ${version.spec.name} is in the store, but no start of it was recorded: ${why}\n`,
+    );
+  }
+}
+
 export async function pull(text: string, flags: { json: boolean }, signal: AbortSignal): Promise<void> {
-  const [{ saveTemplate, resolveTemplate }, { ensureSources }, { rootfsKey }, { specHash }] =
-    await Promise.all([
-      import("@kiln/host/template/templates.ts"),
-      import("@kiln/host/build/sources/ensure-sources.ts"),
-      import("@kiln/host/build/rootfs.ts"),
-      import("@kiln/host/template/spec-hash.ts"),
-    ]);
+  const [{ ensureSources }, { rootfsKey }, { rootfsKeyOf, specOf }, { adoptSpec }] = await Promise.all([
+    import("@kiln/host/build/sources/ensure-sources.ts"),
+    import("@kiln/host/build/rootfs.ts"),
+    import("@kiln/host/store/format/template-manifest.ts"),
+    import("./adopt-spec.ts"),
+  ]);
   const home = KilnHome.fromEnvironment();
   await using pulled = await Pull.open(home, await requireStoreConfig(home), parseReference(text), {
     signal,
   });
   const { manifest, digest } = pulled;
   await ensureSources(home, { signal });
-  if (manifest.disk.base !== `rootfs/${await rootfsKey(home, manifest.spec)}`) {
+  if (rootfsKeyOf(manifest) !== (await rootfsKey(home, specOf(manifest)))) {
     throw new KilnError("CONFLICT", `${text} was pushed by another version of Kiln (${manifest.kiln})`, {
       hint: "nodes that share a store run the same version; or build the template here",
     });
@@ -87,9 +107,7 @@ export async function pull(text: string, flags: { json: boolean }, signal: Abort
   await pulled.installKernel();
   const agent = pulled.signed && manifest.agent !== undefined ? [manifest.agent] : [];
   await pulled.installFolders([...agent, manifest.disk.base, ...manifest.disk.layers, ...manifest.snapshots]);
-  const known = await resolveTemplate(home, manifest.name).catch(() => undefined);
-  if (known === undefined || specHash(known) !== specHash(manifest.spec))
-    await saveTemplate(home, manifest.spec);
+  await adoptSpec(home, specOf(manifest));
   const line = new RateLine(`pull ${manifest.name}`);
   await pulled.complete(({ files, fetchedBytes }) => {
     const total = files.reduce((sum, { parts }) => sum + parts, 0);

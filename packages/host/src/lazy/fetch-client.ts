@@ -14,6 +14,9 @@ import {
   Presented,
 } from "./fetch-protocol.ts";
 
+/** How long a fetcher may take to end, in milliseconds: it keeps traces in the store first. */
+const STOP_PATIENCE_MS = 15_000;
+
 /** By its path alone: what is below this folder does not know what is above. */
 const MAIN = fileURLToPath(new URL("../store/fetcher/main.ts", import.meta.url));
 
@@ -55,7 +58,10 @@ export class FetchClient implements Disposable {
   async stop(): Promise<void> {
     const client = await this.#connect().catch(() => undefined);
     await client?.request({ op: "stop" }).catch(() => undefined);
+    // The connection alone keeps no process alive.
+    const patience = setTimeout(() => client?.[Symbol.dispose](), STOP_PATIENCE_MS);
     await client?.closed;
+    clearTimeout(patience);
   }
 
   [Symbol.dispose](): void {

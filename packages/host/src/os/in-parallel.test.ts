@@ -28,3 +28,8 @@ test("the first failure cancels the others and is thrown when all have ended", a
   await assert.rejects(inParallel(["waits", "fails", "later"], task, { atOnce: 2 }), /first/);
   assert.deepEqual(ended, ["waits"]);
 });
+
+test("an iterator's items are all taken", async () => {
+  const doubled = await inParallel([1, 2, 3].entries(), async ([index, item]) => index * item, { atOnce: 2 });
+  assert.deepEqual(doubled, [0, 2, 6]);
+});

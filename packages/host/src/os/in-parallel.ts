@@ -10,7 +10,8 @@ export async function inParallel<T, R>(
 ): Promise<R[]> {
   const failure = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failure.signal]) : failure.signal;
-  const left = [...items].entries();
+  const all = [...items]; // Once: an iterator has nothing the second time.
+  const left = all.entries();
   const results: R[] = [];
   let cause: { error: unknown } | undefined;
   const worker = async () => {
@@ -24,7 +25,7 @@ export async function inParallel<T, R>(
       }
     }
   };
-  const workers = Math.min(options.atOnce ?? Number.POSITIVE_INFINITY, [...items].length);
+  const workers = Math.min(options.atOnce ?? Number.POSITIVE_INFINITY, all.length);
   await Promise.all(Array.from({ length: workers }, worker));
   if (cause) throw cause.error;
   return results;

@@ -17,11 +17,14 @@ export async function openOwnedFolder(parent: string): Promise<OwnedFolder> {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** Removes the folders in `parent` whose owners are gone. */
+/** Removes the folders in `parent` whose owners are gone. One in which something is mounted still is left to the next sweep. */
 export async function sweepOwnedFolders(parent: string): Promise<void> {
   for (const name of await readdir(parent).catch(() => [])) {
     const owner = name.split(".")[0] ?? "";
-    if (!(await isAlive(owner))) await rm(join(parent, name), { recursive: true, force: true });
+    if (await isAlive(owner)) continue;
+    await rm(join(parent, name), { recursive: true, force: true }).catch((error: unknown) => {
+      if (systemErrorCode(error) !== "EBUSY") throw error;
+    });
   }
 }
 

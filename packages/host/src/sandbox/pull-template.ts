@@ -5,7 +5,9 @@ import { ensureWhole } from "../lazy/ensure-whole.ts";
 import { type OnProgress, runStage } from "../progress.ts";
 import { snapshotKey, subjectOf } from "../snapshot/manifest.ts";
 import { readStoreConfig } from "../store/config.ts";
+import { rootfsKeyOf } from "../store/format/template-manifest.ts";
 import { openMissing } from "../store/pull-missing.ts";
+import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { knownProbe, probeQemu } from "../vmm/qemu/probe.ts";
 import { QemuEngine } from "../vmm/qemu/qemu.ts";
@@ -36,6 +38,7 @@ export async function pullTemplate(
   if (pull === undefined) return;
   await runStage(onProgress, `pull ${spec.name}`, async () => {
     const { manifest } = pull;
+    pull.warm();
     // A program from the store runs on this host only when somebody whom it trusts has signed it.
     if (pull.signed && manifest.agent !== undefined) await pull.installFolders([manifest.agent]);
     await pull.installKernel();
@@ -45,8 +48,9 @@ export async function pullTemplate(
       (await ensureAgent(home, { ...(onProgress && { onProgress }), ...(signal && { signal }) })).path;
     if (!(await knownProbe(home.probe("qemu"), kernel))) await ensureWhole([kernel.vmlinuz, kernel.initrd]);
     const vmm = new QemuEngine(await probeQemu(home.probe("qemu"), kernel, agent, signal));
-    const rootfs = { key: manifest.disk.base.slice("rootfs/".length) };
-    const wanted = `snapshots/${snapshotKey(subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, spec.checks))}`;
+    const rootfs = { key: rootfsKeyOf(manifest) };
+    const subject = subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec));
+    const wanted = `snapshots/${snapshotKey(subject)}`;
     const snapshots = manifest.snapshots.filter((name) => name === wanted);
     await pull.installFolders([manifest.disk.base, ...manifest.disk.layers, ...snapshots]);
     await pull.begin();

@@ -83,6 +83,7 @@ export async function collect(store: ObjectStore, options: CollectOptions = {}):
       case "images":
         return images.has(last(key)) || age(info) < keepUnusedMs;
       case "traces":
+      case "starts":
         return images.has(last(key));
       case "packs":
         return packs.has(last(key)) || age(info) < keepUnusedMs;
@@ -101,7 +102,7 @@ export async function collect(store: ObjectStore, options: CollectOptions = {}):
       result.keptBytes += info.size;
     } else doomed.push(info);
   }
-  for (const prefix of ["templates/", "signatures/", "traces/", "holds/", "images/", "packs/"]) {
+  for (const prefix of ["templates/", "signatures/", "traces/", "starts/", "holds/", "images/", "packs/"]) {
     const group = doomed.filter(({ key }) => key.startsWith(prefix));
     const remove = async (info: ObjectInfo, linked: AbortSignal) => {
       lease.check();

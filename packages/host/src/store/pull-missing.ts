@@ -4,6 +4,7 @@ import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { readStoreConfig } from "./config.ts";
+import { rootfsKeyOf } from "./format/template-manifest.ts";
 import { Pull } from "./pull.ts";
 
 /** A start does not wait long for a store: it can build as well. In milliseconds. */
@@ -25,7 +26,7 @@ export async function openMissing(
     const reference = { name: spec.name, digest: undefined };
     const pull = await Pull.open(home, config, reference, { signal, patienceMs: PATIENCE_MS });
     await ensureSources(home, signal === undefined ? {} : { signal });
-    if (pull.manifest.disk.base === `rootfs/${await rootfsKey(home, spec)}`) return pull;
+    if (rootfsKeyOf(pull.manifest) === (await rootfsKey(home, spec))) return pull;
     await pull[Symbol.asyncDispose]();
   } catch (error) {
     const build =

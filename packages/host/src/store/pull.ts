@@ -8,8 +8,9 @@ import { openStore } from "./client/location.ts";
 import type { ObjectStore } from "./client/object-store.ts";
 import { retrying } from "./client/retry.ts";
 import { locationOf, type StoreConfig } from "./config.ts";
+import { writeStart } from "./fetcher/trace.ts";
 import type { TemplateManifest } from "./format/template-manifest.ts";
-import { nodeName, renewHold } from "./hold.ts";
+import { endHold, nodeName, renewHold } from "./hold.ts";
 import { type Install, installFolder } from "./install.ts";
 import { useStore } from "./lease.ts";
 import { type Reference, readTemplateManifest, resolveReference } from "./references.ts";
@@ -65,10 +66,7 @@ export class Pull implements AsyncDisposable {
           ? requireSignature(store, { name: reference.name, digest }, trusted, signal)
           : undefined,
       ]);
-      const images = Object.values(manifest.folders).flatMap((files) =>
-        Object.values(files).flatMap((file) => ("image" in file && file.lazy ? [file.image] : [])),
-      );
-      await inParallel(images, (image) => renewHold(store, image, node));
+      await inParallel(lazyImages(manifest), (image) => renewHold(store, image, node));
       lease.check();
       return new Pull({ home, store, manifest, signal }, digest, trusted.length > 0);
     } catch (error) {
@@ -118,8 +116,40 @@ export class Pull implements AsyncDisposable {
     }
   }
 
+  /** Puts what starts have touched together in the store, so that it comes at once the next time. */
+  async gatherStarts(): Promise<void> {
+    const { store, manifest, signal } = this.#install;
+    await inParallel(lazyImages(manifest), (image) => writeStart(store, image, signal), {
+      atOnce: 2,
+      signal,
+    });
+  }
+
+  /** Has the fetcher started before there is anything to fetch. */
+  warm(): void {
+    const client = new FetchClient(this.#install.home.root);
+    client
+      .status()
+      .catch(() => undefined)
+      .finally(() => client[Symbol.dispose]());
+  }
+
+  /** Gives up what has not arrived: the store need not keep it for this node. */
+  async forgo(): Promise<void> {
+    const { home, store, manifest } = this.#install;
+    const node = await nodeName(home);
+    await inParallel(lazyImages(manifest), (image) => endHold(store, image, node));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#uses[Symbol.asyncDispose]();
     await this.#install.store[Symbol.asyncDispose]();
   }
+}
+
+/** Addresses of the images that are still to arrive when a start begins. */
+function lazyImages({ folders }: TemplateManifest): string[] {
+  return Object.values(folders).flatMap((files) =>
+    Object.values(files).flatMap((file) => ("image" in file && file.lazy ? [file.image] : [])),
+  );
 }

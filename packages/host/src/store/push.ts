@@ -10,6 +10,7 @@ import type { KilnHome } from "../home.ts";
 import { inParallel } from "../os/in-parallel.ts";
 import { Uses } from "../os/in-use.ts";
 import { snapshotsOf } from "../snapshot/cache.ts";
+import { parentOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { VERSION } from "../version.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
@@ -102,7 +103,8 @@ export async function pushParts(options: PushOptions, parts: TemplateParts): Pro
     name: spec.name,
     pushedAt: new Date().toISOString(),
     kiln: VERSION,
-    spec,
+    spec: ownSpec(spec),
+    parents: lineageOf(spec),
     ...parts,
     folders: stored,
   });
@@ -124,22 +126,21 @@ async function findParts(home: KilnHome, spec: TemplateSpec): Promise<TemplatePa
       hint: `kiln template build ${spec.name}`,
     });
   }
-  if (rootfs.layers.length > 0) {
-    throw new KilnError(
-      "USAGE",
-      `${spec.name} starts from another template: the store takes no such ones yet`,
-      {
-        hint: "push the template it starts from, and build this one on each node",
-      },
-    );
-  }
   const name = (path: string) => relative(home.root, path);
   return {
-    disk: { base: name(home.rootfs(rootfs.key)), layers: [] },
+    disk: { base: name(dirname(rootfs.path)), layers: rootfs.layers.map((layer) => name(dirname(layer))) },
     kernel: name(home.artifact("kernel", kernel.key)),
     agent: name(home.artifact("agent", rootfs.record.agent_key)),
     snapshots: fitting.map(({ key }) => name(home.snapshot(key))),
   };
+}
+
+const ownSpec = ({ parent: _, ...own }: TemplateSpec): TemplateSpec => own;
+
+/** What `spec` starts from, nearest first. */
+function lineageOf(spec: TemplateSpec): TemplateSpec[] {
+  const parent = parentOf(spec);
+  return parent === undefined ? [] : [ownSpec(parent), ...lineageOf(parent)];
 }
 
 interface Found {

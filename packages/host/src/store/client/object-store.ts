@@ -44,6 +44,7 @@ export const keys = {
   template: (digest: string): string => `templates/${digest}`,
   signature: (digest: string, keyId: string): string => `signatures/${digest}/${keyId}`,
   tag: (name: string): string => `tags/${name}`,
+  start: (digest: string): string => `starts/${digest}`,
   trace: (digest: string): string => `traces/${digest}`,
   lease: (kind: "use" | "gc", id: string): string => `leases/${kind}/${id}`,
   hold: (digest: string, node: string): string => `holds/${digest}/${node}`,

@@ -7,6 +7,8 @@ const KEEP = 0.9;
 /** Chunks used again within this time need no new date, in milliseconds. */
 const DATE_STEP_MS = 60_000;
 const UNFINISHED = "unfinished";
+/** How long a chunk waits to be put, in milliseconds: the start it was fetched for is over by then. */
+const PUT_LATER_MS = 10_000;
 
 /**
  * Chunks as they came from the store, by their address, in a folder of limited size: the least recently used go first. Any number of
@@ -18,6 +20,9 @@ export class ChunkCache {
   readonly #maxBytes: number;
   #usedBytes: Promise<number> | undefined;
   #evicting: Promise<void> | undefined;
+  /** Names of the chunks there were when this was opened, and of those put since. */
+  #names: Promise<Set<string>> | undefined;
+  readonly #later: { digest: string; bytes: Buffer }[] = [];
 
   constructor(folder: string, maxBytes: number) {
     this.#folder = folder;
@@ -25,11 +30,26 @@ export class ChunkCache {
   }
 
   async get(digest: string): Promise<Buffer | undefined> {
-    if (this.#maxBytes === 0) return undefined;
+    if (this.#maxBytes === 0 || !(await this.#known()).has(digest)) return undefined;
     const path = this.#path(digest);
     const bytes = await readFile(path).catch(() => undefined);
     if (bytes) void this.#touch(path);
     return bytes;
+  }
+
+  /** Puts a chunk when there is nothing better to do: who fetches chunks is in a hurry more often than who looks for them again. */
+  putLater(digest: string, bytes: Buffer): void {
+    if (bytes.length > this.#maxBytes) return;
+    // Of its own: it would keep all that came with it in memory.
+    this.#later.push({ digest, bytes: Buffer.from(bytes) });
+    if (this.#later.length === 1) setTimeout(() => void this.#putAll(), PUT_LATER_MS).unref();
+  }
+
+  async #putAll(): Promise<void> {
+    for (let next = this.#later[0]; next !== undefined; next = this.#later[0]) {
+      await this.put(next.digest, next.bytes);
+      this.#later.shift();
+    }
   }
 
   async put(digest: string, bytes: Buffer): Promise<void> {
@@ -41,6 +61,7 @@ export class ChunkCache {
       await mkdir(join(path, ".."), { recursive: true, mode: 0o700 });
       await writeFile(temporary, bytes, { mode: 0o600 });
       await rename(temporary, path);
+      (await this.#known()).add(digest);
       this.#usedBytes = Promise.resolve(used + bytes.length);
       if (used + bytes.length > this.#maxBytes) this.#evicting ??= this.#evict();
     } catch {
@@ -53,8 +74,9 @@ export class ChunkCache {
     await rm(this.#path(digest), { force: true }).catch(() => undefined);
   }
 
-  /** Waits until it is no larger than it may be. */
+  /** Waits until what was put is there, and it is no larger than it may be. */
   async settle(): Promise<void> {
+    await this.#putAll();
     await this.#evicting;
   }
 
@@ -69,6 +91,19 @@ export class ChunkCache {
     } catch {
       // Somebody has removed it.
     }
+  }
+
+  #known(): Promise<Set<string>> {
+    this.#names ??= (async () => {
+      const names = new Set<string>();
+      try {
+        for await (const { name } of await opendir(this.#folder, { recursive: true })) names.add(name);
+      } catch {
+        // There is none yet.
+      }
+      return names;
+    })();
+    return this.#names;
   }
 
   #used(): Promise<number> {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { KilnError } from "../../errors.ts";
+import { inParallel } from "../../os/in-parallel.ts";
 import { keys, type ObjectStore } from "../client/object-store.ts";
 import { decodeChunk } from "../format/chunk.ts";
 import type { ChunkCache } from "./chunk-cache.ts";
@@ -8,7 +9,9 @@ import { type LazyImage, Want } from "./lazy-image.ts";
 /** Requests under way. */
 const AT_ONCE = 8;
 /** Of these for what nobody waits for yet. */
-const BACKGROUND_AT_ONCE = 2;
+const AHEAD_AT_ONCE = 4;
+/** What nobody waits for stands back for so long after somebody wanted something, in milliseconds: it takes processor time from starts. */
+const STAND_BACK_MS = 2_000;
 /** Longest part of a pack that one request asks for, in bytes, by how much it is wanted. */
 const LONGEST = {
   [Want.background]: 4 * 1024 * 1024,
@@ -17,7 +20,10 @@ const LONGEST = {
 } as const;
 /** Bytes nobody asked for that are fetched along rather than with a request more. */
 const LONGEST_GAP = 32 * 1024;
-const BACKGROUND_PAUSE_MS = 2_000;
+/** How long a store that does not answer is left alone, in milliseconds. */
+const LEAVE_ALONE_MS = 2_000;
+/** Chunks of one request that are unpacked and checked at once. */
+const UNPACKING = 4;
 
 interface Wanted {
   image: LazyImage;
@@ -26,11 +32,13 @@ interface Wanted {
 
 type Level = keyof typeof LONGEST;
 
-/** A stretch of a pack with parts of one image, fetched by one request. */
+/** A stretch of an object with parts of one image, fetched by one request. */
 interface Run {
   image: LazyImage;
   parts: number[];
-  offset: number;
+  /** The object, a pack or a start, and where each of the parts begins in it. */
+  key: string;
+  offsets: number[];
   length: number;
   level: Level;
 }
@@ -43,11 +51,16 @@ export class FetchQueue {
   readonly #store: ObjectStore;
   readonly #cache: ChunkCache;
   readonly #now: Wanted[] = [];
+  readonly #starts: Run[] = [];
   readonly #ahead: Wanted[] = [];
   readonly #background: LazyImage[] = [];
+  /** Those of the background that somebody waits for as a whole. */
+  readonly #awaited = new Set<LazyImage>();
   #running = 0;
   #runningInBackground = 0;
-  #paused = false;
+  /** When the background goes on, by the clock of `performance`. */
+  #restUntil = 0;
+  #rest: NodeJS.Timeout | undefined;
   fetchedBytes = 0;
   requests = 0;
 
@@ -60,6 +73,7 @@ export class FetchQueue {
   async fetch(image: LazyImage, part: number): Promise<void> {
     if (image.has(part)) return;
     const done = image.wait(part);
+    this.#standBack(STAND_BACK_MS);
     if ((image.wants[part] ?? 0) < Want.now) {
       image.wants[part] = Want.now;
       this.#now.push({ image, part });
@@ -70,6 +84,7 @@ export class FetchQueue {
 
   /** Fetches parts that are likely to be touched, in this order. */
   ahead(image: LazyImage, parts: readonly number[]): void {
+    this.#standBack(STAND_BACK_MS);
     for (const part of parts) {
       if (part >= image.wants.length || image.has(part) || (image.wants[part] ?? 0) >= Want.ahead) continue;
       image.wants[part] = Want.ahead;
@@ -78,9 +93,29 @@ export class FetchQueue {
     this.#pump();
   }
 
-  /** Fetches the rest of a file when there is nothing better to do. */
-  complete(image: LazyImage): void {
+  /** Fetches parts that are likely to be touched and lie in the image's start, one after the other from its beginning. */
+  aheadOfStart(image: LazyImage, parts: readonly number[]): void {
+    let run: Run | undefined;
+    let at = 0;
+    for (const part of parts) {
+      const { stored } = image.chunk(part);
+      if (run === undefined || run.length + stored > LONGEST[Want.ahead]) {
+        run = { image, parts: [], key: keys.start(image.image), offsets: [], length: 0, level: Want.ahead };
+        this.#starts.push(run);
+      }
+      run.parts.push(part);
+      run.offsets.push(at);
+      run.length += stored;
+      at += stored;
+    }
+    this.#standBack(STAND_BACK_MS);
+    this.#pump();
+  }
+
+  /** Fetches the rest of a file: when there is nothing better to do, or at once, if it is `awaited`. */
+  complete(image: LazyImage, awaited: boolean): void {
     if (!this.#background.includes(image)) this.#background.push(image);
+    if (awaited) this.#awaited.add(image);
     this.#pump();
   }
 
@@ -89,6 +124,7 @@ export class FetchQueue {
     return (
       this.#running === 0 &&
       this.#now.length === 0 &&
+      this.#starts.length === 0 &&
       this.#ahead.length === 0 &&
       this.#background.length === 0
     );
@@ -97,7 +133,7 @@ export class FetchQueue {
   #pump(): void {
     while (this.#running < AT_ONCE) {
       const run =
-        this.#next(this.#now, Want.now) ?? this.#next(this.#ahead, Want.ahead) ?? this.#nextInBackground();
+        this.#next(this.#now, Want.now) ?? (this.#running < AHEAD_AT_ONCE ? this.#nextAhead() : undefined);
       if (run === undefined) return;
       this.#running++;
       if (run.level === Want.background) this.#runningInBackground++;
@@ -109,6 +145,16 @@ export class FetchQueue {
     }
   }
 
+  #nextAhead(): Run | undefined {
+    for (let run = this.#starts.shift(); run !== undefined; run = this.#starts.shift()) {
+      const { image, parts } = run;
+      const missing = parts.filter((part) => !image.has(part) && image.wants[part] !== Want.coming);
+      for (const part of missing) image.wants[part] = Want.coming;
+      if (missing.length > 0) return run;
+    }
+    return this.#next(this.#ahead, Want.ahead) ?? this.#nextInBackground();
+  }
+
   #next(queue: Wanted[], level: Level): Run | undefined {
     for (let first = queue.shift(); first !== undefined; first = queue.shift()) {
       if (first.image.has(first.part) || first.image.wants[first.part] !== level) continue;
@@ -118,19 +164,36 @@ export class FetchQueue {
   }
 
   #nextInBackground(): Run | undefined {
-    if (this.#paused || this.#runningInBackground >= BACKGROUND_AT_ONCE) return undefined;
-    for (let image = this.#background[0]; image !== undefined; image = this.#background[0]) {
+    for (const image of [...this.#awaited, ...this.#background]) {
+      if (!this.#awaited.has(image) && (this.#runningInBackground > 0 || this.#isResting())) return undefined;
       const part = image.nextMissing();
       if (part !== undefined) return this.#extend(image, part, Want.background);
-      this.#background.shift();
+      this.#awaited.delete(image);
+      this.#background.splice(this.#background.indexOf(image), 1);
     }
     return undefined;
+  }
+
+  #standBack(ms: number): void {
+    this.#restUntil = Math.max(this.#restUntil, performance.now() + ms);
+  }
+
+  /** Whether what nobody waits for has to wait. */
+  #isResting(): boolean {
+    const left = this.#restUntil - performance.now();
+    if (left <= 0) return false;
+    this.#rest ??= setTimeout(() => {
+      this.#rest = undefined;
+      this.#pump();
+    }, left);
+    return true;
   }
 
   /** Takes along the parts that follow in the same pack, as far as they are wanted as much. */
   #extend(image: LazyImage, first: number, level: Level): Run {
     const { pack, offset, stored } = image.chunk(first);
-    const run: Run = { image, parts: [first], offset, length: stored, level };
+    const key = keys.pack(image.manifest.packs[pack]?.digest ?? "");
+    const run: Run = { image, parts: [first], key, offsets: [offset], length: stored, level };
     image.wants[first] = Want.coming;
     for (let part = first + 1; part < image.wants.length; part++) {
       const chunk = image.chunk(part);
@@ -142,72 +205,86 @@ export class FetchQueue {
         continue;
       image.wants[part] = Want.coming;
       run.parts.push(part);
+      run.offsets.push(chunk.offset);
       run.length = end;
     }
     return run;
   }
 
   async #run(run: Run): Promise<void> {
-    const { image, level } = run;
-    let parts = run.parts;
+    const { image, level, parts } = run;
+    const started = performance.now();
     try {
-      parts = await this.#takeFromCache(image, parts);
-      if (parts.length > 0) await this.#takeFromStore(image, parts);
+      if (!(await this.#takeFromCache(run))) await this.#takeFromStore(run);
+      // The processor and the network are others' half of the time.
+      if (level === Want.background) this.#standBack(performance.now() - started);
     } catch (error) {
-      for (const part of parts) if (!image.has(part)) image.fail(part, error);
+      const missing = parts.filter((part) => !image.has(part));
+      // A start is a copy of what packs have: whatever is wrong with it, these are right.
+      if (run.key === keys.start(image.image)) return this.#fromPacks(image, missing);
+      for (const part of missing) image.fail(part, error);
       if (level === Want.background) {
         if (error instanceof KilnError && error.code === "STORE_DAMAGED")
           image.skip(parts.at(-1) ?? 0, error);
-        else await this.#pause();
+        else await delay(LEAVE_ALONE_MS, undefined, { ref: false });
       }
     }
   }
 
-  /** @returns the parts that are not in the cache. */
-  async #takeFromCache(image: LazyImage, parts: readonly number[]): Promise<number[]> {
-    const missing: number[] = [];
+  #fromPacks(image: LazyImage, parts: readonly number[]): void {
     for (const part of parts) {
+      const level = image.isAwaited(part) ? Want.now : Want.ahead;
+      image.wants[part] = level;
+      (level === Want.now ? this.#now : this.#ahead).push({ image, part });
+    }
+  }
+
+  /** @returns whether all of it was in the cache. */
+  async #takeFromCache({ image, parts, level }: Run): Promise<boolean> {
+    let all = true;
+    for (const part of parts) {
+      if (image.has(part)) continue;
       const { digest } = image.chunk(part);
       const bytes = await this.#cache.get(digest);
       const content = bytes && (await this.#decode(image, part, bytes).catch(() => undefined));
-      if (content) await image.put(part, content);
+      if (content) await image.put(part, content, level);
       else {
         if (bytes) await this.#cache.drop(digest);
-        missing.push(part);
+        all = false;
       }
     }
-    return missing;
+    return all;
   }
 
-  async #takeFromStore(image: LazyImage, parts: readonly number[]): Promise<void> {
-    const first = image.chunk(parts[0] ?? 0);
-    const last = image.chunk(parts.at(-1) ?? 0);
-    const length = last.offset + last.stored - first.offset;
-    const pack = image.manifest.packs[first.pack]?.digest ?? "";
-    const what = `pack ${pack}`;
+  async #takeFromStore({ image, parts, key, offsets, length, level }: Run): Promise<void> {
+    const offset = offsets[0] ?? 0;
     this.requests++;
-    const bytes = await this.#store.get(keys.pack(pack), {
-      range: { offset: first.offset, length },
-      maxBytes: length,
-    });
+    const bytes = await this.#store.get(key, { range: { offset, length }, maxBytes: length });
     this.fetchedBytes += bytes?.length ?? 0;
     if (bytes?.length !== length) {
-      throw new KilnError("STORE_DAMAGED", `${what} in the store is ${bytes ? "cut short" : "missing"}`, {
-        hint: "kiln store verify says what needs it; push that again",
-      });
+      throw new KilnError(
+        "STORE_DAMAGED",
+        `${nameOf(key)} in the store is ${bytes ? "cut short" : "missing"}`,
+        {
+          hint: "kiln store verify says what needs it; push that again",
+        },
+      );
     }
     let failure: unknown;
-    for (const part of parts) {
-      const { digest, offset, stored } = image.chunk(part);
-      const chunk = bytes.subarray(offset - first.offset, offset - first.offset + stored);
+    const take = async (part: number, index: number) => {
+      if (image.has(part)) return;
+      const { digest, stored } = image.chunk(part);
+      const begin = (offsets[index] ?? 0) - offset;
+      const chunk = bytes.subarray(begin, begin + stored);
       try {
-        await image.put(part, await this.#decode(image, part, chunk));
-        await this.#cache.put(digest, chunk);
+        await image.put(part, await this.#decode(image, part, chunk), level);
+        this.#cache.putLater(digest, chunk);
       } catch (error) {
         failure ??= error;
-        image.fail(part, error);
+        if (!key.startsWith("starts/")) image.fail(part, error);
       }
-    }
+    };
+    await inParallel(parts.entries(), ([index, part]) => take(part, index), { atOnce: UNPACKING });
     if (failure !== undefined) throw failure;
   }
 
@@ -216,11 +293,7 @@ export class FetchQueue {
     const what = `chunk ${digest} of pack ${image.manifest.packs[pack]?.digest}`;
     return decodeChunk({ bytes, raw }, { digest, length: image.contentLength(part) }, what);
   }
-
-  /** Leaves a store alone that does not answer. */
-  async #pause(): Promise<void> {
-    this.#paused = true;
-    await delay(BACKGROUND_PAUSE_MS, undefined, { ref: false });
-    this.#paused = false;
-  }
 }
+
+/** For people, as it is called elsewhere: `packs/ab/abcd…` is "pack abcd…". */
+const nameOf = (key: string): string => `${key.split("/")[0]?.slice(0, -1)} ${key.split("/").at(-1)}`;

@@ -7,10 +7,13 @@ import type { ChunkCache } from "./chunk-cache.ts";
 import { FetchQueue } from "./fetch-queue.ts";
 import { FuseServer } from "./fuse/fuse-server.ts";
 import { LazyImage } from "./lazy-image.ts";
-import { readTrace, writeTrace } from "./trace.ts";
+import { ShownImage } from "./shown-image.ts";
+import { hasStart, readTrace, writeTrace } from "./trace.ts";
 
-/** A start is over when for so long nothing was missing: what was touched by then is kept as the template's trace. */
+/** A start is over when for so long nothing was asked for: what was touched by then is kept as the template's trace. In milliseconds. */
 const QUIET_MS = 5_000;
+/** A guest that never is quiet has started after so long. */
+const LONGEST_START_MS = 120_000;
 const RENEW_HOLDS_MS = 6 * 3600_000;
 
 export interface FetcherOptions {
@@ -20,6 +23,8 @@ export interface FetcherOptions {
   cache: ChunkCache;
   /** Name of this node in the store. */
   node: string;
+  /** Whether files are completed that nobody waits for. */
+  completes: boolean;
 }
 
 /** Brings files that are not here yet: all of one KILN_HOME, in one process, so that everything is fetched once. */
@@ -27,11 +32,11 @@ export class Fetcher {
   readonly #options: FetcherOptions;
   readonly #queue: FetchQueue;
   readonly #images = new Map<string, LazyImage>();
-  readonly #presented = new Map<string, string>();
+  readonly #shown = new Map<string, Promise<ShownImage>>();
   readonly #traced = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  /** When something was missing last. */
-  #missed = 0;
+  /** When something was asked for last. */
+  #asked = 0;
   #fuse: Promise<FuseServer | undefined> | undefined;
   /** Why the store could not be used the last time, while it cannot. */
   failure: string | null = null;
@@ -55,39 +60,43 @@ export class Fetcher {
     const image = this.#open(path);
     if (image === undefined || image.missing === 0) return true;
     const { damaged, whole } = image;
-    this.#queue.complete(image);
+    this.#queue.complete(image, true);
     return Promise.race([whole.then(() => true), damaged, patience.then(() => false)]);
   }
 
   /** Begins with files that a start needs: what earlier starts have touched first, the rest when there is nothing else to do. */
   async begin(paths: readonly string[]): Promise<void> {
     const images = paths.map((path) => this.#open(path)).filter((image) => image !== undefined);
-    const traces = images.map(async (image) => {
-      const trace = await readTrace(this.#options.store, image.image);
-      if (trace.length > 0) this.#traced.add(image.image);
-      this.#queue.ahead(image, trace);
-    });
-    await Promise.all(traces);
+    for (const image of images) void this.#fetchAhead(image).catch(() => undefined);
+  }
+
+  /** A start does not wait for it. */
+  async #fetchAhead(image: LazyImage): Promise<void> {
+    const { store } = this.#options;
+    const [trace, together] = await Promise.all([
+      readTrace(store, image.image),
+      hasStart(store, image.image),
+    ]);
+    if (trace.length > 0) this.#traced.add(image.image);
+    image.ahead = trace.filter((part) => part < image.wants.length);
+    if (together) this.#queue.aheadOfStart(image, image.ahead);
+    else this.#queue.ahead(image, image.ahead);
   }
 
   /** A path at which the file can be mapped and read, or undefined where that is not possible. */
   async present(path: string): Promise<string | undefined> {
     const image = this.#open(path);
     if (image === undefined) return path;
-    const known = this.#presented.get(path);
-    if (known !== undefined) return known;
     this.#fuse ??= FuseServer.start(join(this.#options.directory, "mnt")).catch(() => undefined);
     const fuse = await this.#fuse;
-    const shown = fuse?.add({
-      sizeBytes: image.sizeBytes,
-      read: async (offset, length) => {
-        const { first, end } = image.partsIn(offset, length);
-        await this.#fetchAll(image, first, end);
-        return image.read(offset, length);
-      },
-    });
-    if (shown !== undefined) this.#presented.set(path, shown);
-    return shown;
+    if (fuse === undefined) return undefined;
+    let shown = this.#shown.get(path);
+    if (shown === undefined) {
+      shown = ShownImage.open(image, fuse, (first, end) => this.#fetchAll(image, first, end));
+      shown.catch(() => this.#shown.delete(path)); // It is tried again.
+      this.#shown.set(path, shown);
+    }
+    return (await shown).path;
   }
 
   status(): FetchStatus {
@@ -113,19 +122,19 @@ export class Fetcher {
 
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
-    for (const image of this.#images.values()) this.#keepTrace(image);
+    await Promise.all([...this.#images.values()].map((image) => this.#keepTrace(image)));
     await (await this.#fuse)?.stop();
   }
 
   async #fetchAll(image: LazyImage, first: number, end: number): Promise<void> {
     if (end > image.wants.length || first > end)
       throw new KilnError("USAGE", `${image.path} has no such parts`);
+    this.#asked = performance.now();
     const missing: Promise<void>[] = [];
     for (let part = first; part < end; part++) {
       image.touch(part);
       if (!image.has(part)) missing.push(this.#queue.fetch(image, part));
     }
-    if (missing.length > 0) this.#missed = performance.now();
     await Promise.all(missing);
   }
 
@@ -134,7 +143,7 @@ export class Fetcher {
     if (known?.isCurrent) return known;
     // A template that was removed and has come again: what VMs have mapped of the former file stays open for them.
     this.#images.delete(path);
-    this.#presented.delete(path);
+    this.#shown.delete(path);
     const image = LazyImage.open(path);
     if (image === undefined) return undefined;
     this.#images.set(path, image);
@@ -147,22 +156,23 @@ export class Fetcher {
   #later(images: readonly LazyImage[]): void {
     const begun = performance.now();
     const timer = setInterval(() => {
-      if (performance.now() - Math.max(begun, this.#missed) < QUIET_MS) return;
+      const now = performance.now();
+      if (now - Math.max(begun, this.#asked) < QUIET_MS && now - begun < LONGEST_START_MS) return;
       clearInterval(timer);
       this.#timers.delete(timer);
       for (const image of images) {
-        this.#keepTrace(image);
-        this.#queue.complete(image);
+        void this.#keepTrace(image);
+        if (this.#options.completes) this.#queue.complete(image, false);
       }
     }, QUIET_MS / 4);
     this.#timers.add(timer);
   }
 
   /** A first start's trace is kept for the next ones; later ones would only add what their programs did. */
-  #keepTrace(image: LazyImage): void {
+  async #keepTrace(image: LazyImage): Promise<void> {
     if (this.#traced.has(image.image) || image.touched.length === 0) return;
     this.#traced.add(image.image);
-    void writeTrace(this.#options.store, image.image, [...image.touched]);
+    await writeTrace(this.#options.store, image.image, [...image.touched]);
   }
 
   async #renewHolds(): Promise<void> {

@@ -38,6 +38,10 @@ export class LazyImage {
   readonly wants: Uint8Array;
   /** Parts in the order in which guests asked for them. */
   readonly touched: number[] = [];
+  /** Parts that earlier starts have touched. */
+  ahead: readonly number[] = [];
+  /** Told of every part that arrives because somebody wants it, or soon will. */
+  onWanted: ((part: number, content: Buffer) => void) | undefined;
   readonly #seen: Uint8Array;
   readonly #lazy: LazyFile;
   readonly #fd: number;
@@ -116,6 +120,11 @@ export class LazyImage {
     return this.#lazy.partsIn(Math.floor(offset / BLOCK), Math.ceil((offset + length) / BLOCK));
   }
 
+  /** Whether somebody waits for the part. */
+  isAwaited(part: number): boolean {
+    return this.#waiting.has(part);
+  }
+
   /** Resolves when the part is there, which somebody else has to see to. */
   wait(part: number): Promise<void> {
     let waiting = this.#waiting.get(part);
@@ -135,11 +144,12 @@ export class LazyImage {
   }
 
   /** Puts a part's content, which was checked, where it belongs. The data first: a part that is noted is there. */
-  async put(part: number, content: Buffer): Promise<void> {
+  async put(part: number, content: Buffer, want: Want): Promise<void> {
     if (this.has(part)) return;
     await writeAll(this.#fd, content, this.chunk(part).block * BLOCK);
     if (this.has(part)) return;
     this.#lazy.add(part);
+    if (want >= Want.ahead) this.onWanted?.(part, content);
     this.wants[part] = Want.none;
     this.#missing--;
     this.#waiting.get(part)?.resolve();

@@ -40,7 +40,8 @@ async function main(): Promise<void> {
     },
   });
   const cache = new ChunkCache(join(home.root, "chunks"), config.cache_mib * MIB);
-  const fetcher = new Fetcher({ directory, store, cache, node: await nodeName(home) });
+  const node = await nodeName(home);
+  const fetcher = new Fetcher({ directory, store, cache, node, completes: config.lazy });
   let used = performance.now();
   const stop = async () => {
     await fetcher.stop();

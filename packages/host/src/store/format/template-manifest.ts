@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { TEMPLATE_NAME, templateSpecSchema } from "../../template/spec.ts";
+import { TEMPLATE_NAME, type TemplateSpec, templateSpecSchema } from "../../template/spec.ts";
 import { damaged, digestOf } from "./digest.ts";
 import { MAX_IMAGE_BYTES, MAX_TEMPLATE_MANIFEST_BYTES } from "./limits.ts";
 
@@ -42,6 +42,8 @@ const TemplateManifest = z.strictObject({
   /** Version of the Kiln that pushed it. */
   kiln: z.string().max(64),
   spec: templateSpecSchema,
+  /** Specs of the templates that it starts from, nearest first. */
+  parents: z.array(templateSpecSchema).max(16).default([]),
   disk: z.strictObject({
     /** The folder whose root file system is the disk's base image. */
     base: FolderName,
@@ -62,6 +64,19 @@ export function encodeTemplateManifest(manifest: TemplateManifest): { bytes: Buf
   const bytes = Buffer.from(`${JSON.stringify(TemplateManifest.parse(manifest), undefined, 1)}\n`);
   return { bytes, digest: digestOf(bytes) };
 }
+
+/** The template's spec with those of the templates it starts from. */
+export function specOf({ spec, parents }: TemplateManifest): TemplateSpec {
+  const parent = parents.reduceRight<TemplateSpec | undefined>(
+    (below, own) => (below === undefined ? own : { ...own, parent: below }),
+    undefined,
+  );
+  return parent === undefined ? spec : { ...spec, parent };
+}
+
+/** Key of the template's root file system: the topmost folder of its disk. */
+export const rootfsKeyOf = ({ disk }: TemplateManifest): string =>
+  (disk.layers.at(-1) ?? disk.base).slice("rootfs/".length);
 
 /** @throws KilnError `STORE_DAMAGED`. */
 export function decodeTemplateManifest(bytes: Buffer, what: string): TemplateManifest {

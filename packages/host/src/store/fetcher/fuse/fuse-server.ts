@@ -1,4 +1,4 @@
-import { close, open, read, writeSync } from "node:fs";
+import { close, open, read, write, writeSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemErrorCode } from "../../../errors.ts";
@@ -8,6 +8,7 @@ import {
   decodeRequest,
   Errno,
   encodeReply,
+  encodeStore,
   entryReply,
   initReply,
   nameOf,
@@ -40,6 +41,7 @@ export class FuseServer {
   readonly #directory: string;
   readonly #nodes = new Map<number, Node>();
   #next = ROOT + 1;
+  readonly #storing: Buffer[] = [];
 
   private constructor(fd: number, directory: string) {
     this.#fd = fd;
@@ -60,12 +62,29 @@ export class FuseServer {
     }
   }
 
-  /** Shows `file`. @returns its path. */
-  add(file: FuseFile): string {
+  /** Shows `file`. @returns its number and its path. */
+  add(file: FuseFile): { node: number; path: string } {
     const node = this.#next++;
     const name = `m${node}`;
     this.#nodes.set(node, { name, file, users: 0 });
-    return join(this.#directory, name);
+    return { node, path: join(this.#directory, name) };
+  }
+
+  /** Puts pages of a file that somebody has looked up into the page cache, so that the kernel need not ask for them. */
+  store(node: number, offset: number, content: Buffer): void {
+    this.#storing.push(encodeStore(node, offset, content));
+    if (this.#storing.length === 1) this.#storeNext();
+  }
+
+  /** One after the other, and in a thread: the kernel makes it wait for a page that is being read, and that read for an answer. */
+  #storeNext(): void {
+    const [message] = this.#storing;
+    if (message === undefined) return;
+    write(this.#fd, message, () => {
+      // A failure costs a question later: the file is forgotten, or memory is short.
+      this.#storing.shift();
+      this.#storeNext();
+    });
   }
 
   /** How many times files are open or mapped. */

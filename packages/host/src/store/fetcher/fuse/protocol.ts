@@ -21,6 +21,10 @@ export const Opcode = {
   BATCH_FORGET: 42,
 } as const;
 
+/** Code of what is said without being asked: pages of a file, for the page cache. */
+const NOTIFY_STORE = 4;
+const STORE_OUT = 24;
+
 export const Errno = { ENOENT: 2, EIO: 5, EROFS: 30, ENOSYS: 38 } as const;
 
 export const ROOT = 1;
@@ -78,6 +82,17 @@ export function initReply(): Buffer {
   body.writeUInt32LE(MAX_WRITE, 20);
   body.writeUInt32LE(1, 24);
   return body;
+}
+
+/** `content` for the page cache of the file `node` from `offset` on; whole pages, or up to the file's end. */
+export function encodeStore(node: number, offset: number, content: Buffer): Buffer {
+  const head = Buffer.alloc(OUT_HEADER + STORE_OUT);
+  head.writeUInt32LE(head.length + content.length, 0);
+  head.writeInt32LE(NOTIFY_STORE, 4);
+  head.writeBigUInt64LE(BigInt(node), OUT_HEADER);
+  head.writeBigUInt64LE(BigInt(offset), OUT_HEADER + 8);
+  head.writeUInt32LE(content.length, OUT_HEADER + 16);
+  return Buffer.concat([head, content]);
 }
 
 function putAttributes(body: Buffer, at: number, node: number, sizeBytes: number | undefined): void {
