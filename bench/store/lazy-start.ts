@@ -9,6 +9,7 @@
  */
 import { execFile } from "node:child_process";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { KilnHome } from "../../packages/host/src/home.ts";
@@ -24,6 +25,8 @@ import { resolveTemplate } from "../../packages/host/src/template/templates.ts";
 import { FaultyProxy } from "../../test/store/support/faulty-proxy.ts";
 
 const MIB = 1024 * 1024;
+// As the launcher does for everybody.
+process.env.NODE_COMPILE_CACHE ??= join(homedir(), ".cache/kiln/node");
 const MAIN = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -54,6 +54,18 @@ export class FetchClient implements Disposable {
     return FetchStatus.parse(await this.#ask({ op: "status" }));
   }
 
+  /** What the fetcher of `home` does, or undefined where none runs: none is started. */
+  static async statusIfRunning(home: string): Promise<FetchStatus | undefined> {
+    using client = new FetchClient(home);
+    try {
+      client.#client = client.#connect();
+      await client.#client;
+      return await client.status();
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Ends the fetcher, if one is there. */
   async stop(): Promise<void> {
     const client = await this.#connect().catch(() => undefined);

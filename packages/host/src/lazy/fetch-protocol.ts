@@ -45,7 +45,15 @@ export const Completed = z.object({ whole: z.boolean() });
 
 export const FetchStatus = z.object({
   files: z.array(
-    z.object({ path: z.string(), parts: z.int(), missing: z.int(), touched: z.int(), waiting: z.int() }),
+    z.object({
+      path: z.string(),
+      parts: z.int(),
+      missing: z.int(),
+      touched: z.int(),
+      waiting: z.int(),
+      /** Why somebody could not have a part, or waits for one; null when the last that was wanted has come. */
+      failure: z.string().nullable(),
+    }),
   ),
   /** Bytes received from the store since the fetcher was started. */
   fetchedBytes: z.int(),

@@ -255,11 +255,39 @@ export class ManagedSandbox {
     );
   }
 
-  /** Goes on from where it was paused. @throws KilnError `SANDBOX_STATE`. */
+  /**
+   * Keeps a paused sandbox as it is while `work` hands it over. What `work` notes is on disk before it goes on.
+   * @throws KilnError `SANDBOX_STATE`.
+   */
+  whilePaused<T>(
+    work: (record: SandboxRecord, note: (moved: string) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
+    return this.#mutex.run(async () => {
+      if (this.state !== "paused" || this.#removed) throw this.#wrongState("paused");
+      return work(this.#record, (moved) => this.#write({ moved }, true));
+    });
+  }
+
+  /** Keeps the record of a sandbox that came from another node. */
+  settle(): Promise<void> {
+    return this.#mutex.run(() => this.#write({}, true));
+  }
+
+  /** Takes back what was handed over and nobody else has taken. @throws KilnError `CONFLICT` when somebody has. */
+  async #takeBack(): Promise<void> {
+    const { moved } = this.#record;
+    if (moved === undefined) return;
+    const { reclaim } = await import("./hand-over.ts");
+    await reclaim(this.#context.home, this.id, moved);
+    await this.#write({ moved: undefined }, true);
+  }
+
+  /** Goes on from where it was paused. @throws KilnError `SANDBOX_STATE`, `CONFLICT` when it goes on elsewhere. */
   resume(signal?: AbortSignal): Promise<void> {
     return this.#mutex.run(async () => {
       if (this.state === "running") return;
       if (this.state !== "paused") throw this.#wrongState("paused");
+      await this.#takeBack();
       const { home } = this.#context;
       // Whatever an attempt that was cut off has written there was never acknowledged.
       await rm(join(home.root, this.#record.disk.diff), { recursive: true, force: true });

@@ -72,6 +72,11 @@ const Record = z.object({
     nextDiff: HomePath.optional(),
     exportName: z.string(),
   }),
+  /** What it was handed over to the store as: it goes on here only if no other node has taken it, see hand-over.ts. */
+  moved: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   /** The VMM's process, while there is one. */
   process: z.string().optional(),
 });
@@ -125,7 +130,8 @@ export async function readRecords(
   return { records, broken };
 }
 
-function parseRecord(text: string): SandboxRecord | undefined {
+/** The record that `text` is, or undefined. */
+export function parseRecord(text: string): SandboxRecord | undefined {
   try {
     return Record.parse(JSON.parse(text));
   } catch {

@@ -19,6 +19,16 @@ import { newLayer, removeSandboxFolder, sweepStorage } from "./storage.ts";
 /** How long a dead sandbox stays listed, in milliseconds. */
 const DEAD_SHOWN_MS = 24 * 3600 * 1000;
 
+/** A sandbox that was handed over to the store. */
+export interface PushedSandbox {
+  id: string;
+  /** Its address there. */
+  digest: string;
+  /** Bytes. */
+  sent: number;
+  reused: number;
+}
+
 /** What somebody asks for when creating a sandbox. */
 export interface CreateOptions {
   env: Record<string, string>;
@@ -409,6 +419,51 @@ export class Sandboxes {
       const template: SavedTemplate = { format: 1, name, from, createdAt, ...rest };
       await writeSavedTemplate(this.#options.home, template);
       return template;
+    });
+  }
+
+  /**
+   * Hands a paused sandbox over to the node's store, for any node to go on with, and forgets it.
+   * @throws KilnError `SANDBOX_STATE`, `STORE_UNAVAILABLE`, `USAGE` when this node uses no store.
+   */
+  async push(sandbox: ManagedSandbox, signal?: AbortSignal): Promise<PushedSandbox> {
+    const { home, engine } = this.#options;
+    const { handOver } = await import("./hand-over.ts");
+    const pushed = await sandbox.whilePaused(async (record, note) =>
+      handOver(home, record, await engine(), note, signal),
+    );
+    await this.kill(sandbox);
+    return { id: sandbox.id, ...pushed };
+  }
+
+  /**
+   * Takes a sandbox that was handed over out of the node's store. It is paused, and this node's alone.
+   * @throws KilnError `SANDBOX_NOT_FOUND`, `CONFLICT` when another node was first, `HOST_UNSUPPORTED`, `LIMIT_REACHED`, `STORE_…`.
+   */
+  async pull(id: string, signal?: AbortSignal): Promise<ManagedSandbox> {
+    const present = this.#all.get(id);
+    if (present) return present; // It never left, or is here again.
+    const { home, engine, limits } = this.#options;
+    const { takeOver } = await import("./hand-over.ts");
+    using pins = new DisposableStack();
+    const taken = await takeOver(
+      home,
+      id,
+      await engine(),
+      (names) => pins.use(this.#pinned.add(names)),
+      signal,
+    );
+    return this.#admission.run(async () => {
+      const again = this.#all.get(id);
+      if (again) return again;
+      const { memoryMib } = taken.record;
+      await admit(home, limits, this.records, { count: 1, memoryMib, fresh: true });
+      await taken.claim();
+      const sandbox = new ManagedSandbox(this.#options, { ...taken.record, held: false });
+      await sandbox.settle();
+      this.#watch(sandbox);
+      await taken.arrived();
+      return sandbox;
     });
   }
 

@@ -1,9 +1,11 @@
 import { inParallel } from "../os/in-parallel.ts";
 import type { ObjectInfo, ObjectStore } from "./client/object-store.ts";
+import { imagesOf } from "./format/template-manifest.ts";
 import { HOLD_LIFE_MS } from "./hold.ts";
 import { readImageManifest } from "./known-chunks.ts";
 import { collectStore } from "./lease.ts";
 import { listTags, readTemplateManifest } from "./references.ts";
+import { listSandboxes, readSandboxManifest } from "./sandboxes.ts";
 
 const DAY_MS = 24 * 3600_000;
 /** How long to wait for pushes and pulls that are under way. */
@@ -66,20 +68,26 @@ export async function collect(store: ObjectStore, options: CollectOptions = {}):
       readTemplateManifest(store, { name: undefined, digest }, signal),
       !named.has(digest),
     );
-    for (const files of Object.values(manifest?.folders ?? {})) {
-      for (const file of Object.values(files)) if ("image" in file) images.add(file.image);
-    }
+    for (const image of imagesOf(manifest?.folders ?? {})) images.add(image);
+  }
+  // A sandbox that nobody has taken yet is somebody's work.
+  const sandboxes = new Set<string>();
+  for await (const { id, digest } of listSandboxes(store, signal)) {
+    sandboxes.add(digest);
+    const { folders } = await readSandboxManifest(store, { id, digest }, signal);
+    for (const image of imagesOf(folders)) images.add(image);
   }
   const held = new Set(all.filter(({ key }) => key.startsWith("holds/")).map(({ key }) => key.split("/")[1]));
   const packs = await packsOf(store, images, held, signal);
 
+  const isSigned = (digest: string) => versions.has(digest) || sandboxes.has(digest);
   const isUsed = (info: ObjectInfo): boolean => {
     const { key } = info;
     switch (key.split("/")[0]) {
       case "templates":
         return versions.has(last(key));
       case "signatures":
-        return versions.has(key.split("/")[1] ?? "") || age(info) < keepUnusedMs;
+        return isSigned(key.split("/")[1] ?? "") || age(info) < keepUnusedMs;
       case "images":
         return images.has(last(key)) || age(info) < keepUnusedMs;
       case "traces":

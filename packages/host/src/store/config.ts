@@ -16,6 +16,8 @@ export const StoreConfig = StoreLocation.extend({
   patience_s: z.int().min(1).max(86_400).default(60),
   /** Versions of templates have to be signed by one of these; none: they need not be signed. */
   trusted_keys: z.array(PublicKeyText).max(100).default([]),
+  /** File of the key that the daemon signs sandboxes with which it hands over. */
+  signing_key: z.string().startsWith("/").max(4096).optional(),
 });
 export type StoreConfig = z.output<typeof StoreConfig>;
 

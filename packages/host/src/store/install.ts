@@ -13,7 +13,7 @@ import { decodeChunk } from "./format/chunk.ts";
 import { damaged } from "./format/digest.ts";
 import { contentLength, type ImageManifest } from "./format/image-manifest.ts";
 import { BLOCK } from "./format/limits.ts";
-import type { StoredFile, TemplateManifest } from "./format/template-manifest.ts";
+import type { StoredFile, StoredFolders } from "./format/template-manifest.ts";
 import { readImageManifest } from "./known-chunks.ts";
 import { writeAll } from "./write-all.ts";
 
@@ -23,7 +23,8 @@ const AT_ONCE = 3;
 export interface Install {
   home: KilnHome;
   store: ObjectStore;
-  manifest: TemplateManifest;
+  /** What is in the folders. */
+  manifest: { folders: StoredFolders };
   signal?: AbortSignal | undefined;
 }
 

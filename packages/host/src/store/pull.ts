@@ -9,7 +9,7 @@ import type { ObjectStore } from "./client/object-store.ts";
 import { retrying } from "./client/retry.ts";
 import { locationOf, type StoreConfig } from "./config.ts";
 import { writeStart } from "./fetcher/trace.ts";
-import type { TemplateManifest } from "./format/template-manifest.ts";
+import { imagesOf, type TemplateManifest } from "./format/template-manifest.ts";
 import { endHold, nodeName, renewHold } from "./hold.ts";
 import { type Install, installFolder } from "./install.ts";
 import { useStore } from "./lease.ts";
@@ -30,11 +30,11 @@ export class Pull implements AsyncDisposable {
   readonly manifest: TemplateManifest;
   /** Whether a key that this node trusts has signed it. */
   readonly signed: boolean;
-  readonly #install: Install;
+  readonly #install: Install & { manifest: TemplateManifest };
   readonly #arriving: string[] = [];
   readonly #uses: Uses;
 
-  private constructor(install: Install, digest: string, signed: boolean) {
+  private constructor(install: Install & { manifest: TemplateManifest }, digest: string, signed: boolean) {
     this.#install = install;
     this.#uses = new Uses(install.home);
     this.digest = digest;
@@ -66,7 +66,7 @@ export class Pull implements AsyncDisposable {
           ? requireSignature(store, { name: reference.name, digest }, trusted, signal)
           : undefined,
       ]);
-      await inParallel(lazyImages(manifest), (image) => renewHold(store, image, node));
+      await inParallel(imagesOf(manifest.folders, { lazy: true }), (image) => renewHold(store, image, node));
       lease.check();
       return new Pull({ home, store, manifest, signal }, digest, trusted.length > 0);
     } catch (error) {
@@ -119,10 +119,14 @@ export class Pull implements AsyncDisposable {
   /** Puts what starts have touched together in the store, so that it comes at once the next time. */
   async gatherStarts(): Promise<void> {
     const { store, manifest, signal } = this.#install;
-    await inParallel(lazyImages(manifest), (image) => writeStart(store, image, signal), {
-      atOnce: 2,
-      signal,
-    });
+    await inParallel(
+      imagesOf(manifest.folders, { lazy: true }),
+      (image) => writeStart(store, image, signal),
+      {
+        atOnce: 2,
+        signal,
+      },
+    );
   }
 
   /** Has the fetcher started before there is anything to fetch. */
@@ -138,18 +142,11 @@ export class Pull implements AsyncDisposable {
   async forgo(): Promise<void> {
     const { home, store, manifest } = this.#install;
     const node = await nodeName(home);
-    await inParallel(lazyImages(manifest), (image) => endHold(store, image, node));
+    await inParallel(imagesOf(manifest.folders, { lazy: true }), (image) => endHold(store, image, node));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#uses[Symbol.asyncDispose]();
     await this.#install.store[Symbol.asyncDispose]();
   }
-}
-
-/** Addresses of the images that are still to arrive when a start begins. */
-function lazyImages({ folders }: TemplateManifest): string[] {
-  return Object.values(folders).flatMap((files) =>
-    Object.values(files).flatMap((file) => ("image" in file && file.lazy ? [file.image] : [])),
-  );
 }

@@ -7,6 +7,8 @@ import { findRootfs } from "../build/rootfs.ts";
 import { ROOTFS_FILE } from "../build/rootfs-record.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
+import { ensureWhole } from "../lazy/ensure-whole.ts";
+import { LAZY_SUFFIX } from "../lazy/lazy-file.ts";
 import { inParallel } from "../os/in-parallel.ts";
 import { Uses } from "../os/in-use.ts";
 import { snapshotsOf } from "../snapshot/cache.ts";
@@ -17,10 +19,11 @@ import { keys, type ObjectStore } from "./client/object-store.ts";
 import {
   encodeTemplateManifest,
   type StoredFile,
+  type StoredFolders,
   type TemplateManifest,
 } from "./format/template-manifest.ts";
 import { readKnownChunks } from "./known-chunks.ts";
-import { useStore } from "./lease.ts";
+import { type Lease, useStore } from "./lease.ts";
 import { type PushContext, type PushCounters, pushImage } from "./push-image.ts";
 import { writeTag } from "./references.ts";
 import type { Signer } from "./trust.ts";
@@ -78,13 +81,43 @@ const foldersOf = ({ disk, kernel, agent, snapshots }: TemplateParts): string[] 
 
 /** Stores folders as the template `spec`. @throws KilnError as `pushTemplate`. */
 export async function pushParts(options: PushOptions, parts: TemplateParts): Promise<Pushed> {
-  const { home, store, spec, signer, signal } = options;
-  const folders = await inParallel(foldersOf(parts), async (name) => ({
+  const { store, spec, signer, signal } = options;
+  let version = "";
+  const counters = await pushFolders(options, foldersOf(parts), async (folders, lease) => {
+    const { bytes, digest } = encodeTemplateManifest({
+      format: 1,
+      name: spec.name,
+      pushedAt: new Date().toISOString(),
+      kiln: VERSION,
+      spec: ownSpec(spec),
+      parents: lineageOf(spec),
+      ...parts,
+      folders,
+    });
+    version = digest;
+    if (signer) await store.put(keys.signature(digest, signer.keyId), signer.sign(digest), signal);
+    await store.put(keys.template(digest), bytes, signal);
+    lease.check();
+    await writeTag(store, spec.name, digest, signal);
+  });
+  return { digest: version, ...counters };
+}
+
+/**
+ * Stores folders of KILN_HOME. What has not arrived here as a whole does so first.
+ * @param publish writes what refers to them, while nobody collects.
+ */
+export async function pushFolders(
+  options: Pick<PushOptions, "home" | "store" | "onProgress" | "signal">,
+  names: readonly string[],
+  publish: (folders: StoredFolders, lease: Lease) => Promise<void>,
+): Promise<PushCounters> {
+  const { home, store, signal } = options;
+  const folders = await inParallel(names, async (name) => ({
     name,
     files: await listFiles(join(home.root, name)),
   }));
   const total = folders.flatMap(({ files }) => files).reduce((sum, { bytes }) => sum + bytes, 0);
-
   await using lease = await useStore(store, signal);
   const counters: PushCounters = { read: 0, reused: 0, sent: 0, resumed: 0 };
   const context: PushContext = {
@@ -95,26 +128,13 @@ export async function pushParts(options: PushOptions, parts: TemplateParts): Pro
     onProgress: () => options.onProgress?.(counters, total),
     signal,
   };
-  const stored: TemplateManifest["folders"] = {};
+  const stored: StoredFolders = {};
   for (const { name, files } of folders)
     stored[name] = await pushFolder(context, join(home.root, name), files);
-  const { bytes, digest } = encodeTemplateManifest({
-    format: 1,
-    name: spec.name,
-    pushedAt: new Date().toISOString(),
-    kiln: VERSION,
-    spec: ownSpec(spec),
-    parents: lineageOf(spec),
-    ...parts,
-    folders: stored,
-  });
   await checkPacks(context);
   lease.check();
-  if (signer) await store.put(keys.signature(digest, signer.keyId), signer.sign(digest), signal);
-  await store.put(keys.template(digest), bytes, signal);
-  lease.check();
-  await writeTag(store, spec.name, digest, signal);
-  return { digest, ...counters };
+  await publish(stored, lease);
+  return counters;
 }
 
 async function findParts(home: KilnHome, spec: TemplateSpec): Promise<TemplateParts> {
@@ -153,18 +173,11 @@ interface Found {
 }
 
 async function listFiles(folder: string): Promise<Found[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const list = () => readdir(folder, { recursive: true, withFileTypes: true });
+  const late = (await list()).filter(({ name }) => name.endsWith(LAZY_SUFFIX));
+  await ensureWhole(late.map(({ parentPath, name }) => join(parentPath, name.slice(0, -LAZY_SUFFIX.length))));
+  const entries = await list();
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  const partial = paths.find((path) => path.endsWith(".lazy"));
-  if (partial !== undefined) {
-    throw new KilnError(
-      "CONFLICT",
-      `${partial.slice(0, -".lazy".length)} has not arrived here as a whole yet`,
-      {
-        hint: "kiln store pull fetches the rest",
-      },
-    );
-  }
   const found = await Promise.all(
     paths.map(async (path): Promise<Found> => {
       const { size, blocks, mode } = await stat(path);

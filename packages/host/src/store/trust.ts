@@ -34,11 +34,15 @@ export interface Signer {
   /** First 16 hexadecimal digits of the key's SHA-256. */
   readonly keyId: string;
   /** What is to be stored as the version's signature. */
-  sign(digest: string): Buffer;
+  sign(digest: string, kind?: Signed): Buffer;
 }
 
+/** What a signature may be of: one of a sandbox is none of a template. */
+export type Signed = "template" | "sandbox";
+
 /** What is signed: nothing else that a key might be used for looks like this. */
-const statement = (digest: string): Buffer => Buffer.from(`kiln template manifest 1\nsha256:${digest}\n`);
+const statement = (digest: string, kind: Signed): Buffer =>
+  Buffer.from(`kiln ${kind} manifest 1\nsha256:${digest}\n`);
 
 const idOf = (raw: Buffer): string => createHash("sha256").update(raw).digest("hex").slice(0, 16);
 
@@ -67,8 +71,8 @@ export async function readSigner(path: string): Promise<Signer> {
   const text = textOf(key);
   return {
     keyId: idOf(rawKey(text)),
-    sign: (digest) => {
-      const signature = sign(null, statement(digest), key).toString("base64");
+    sign: (digest, kind = "template") => {
+      const signature = sign(null, statement(digest, kind), key).toString("base64");
       return Buffer.from(`${JSON.stringify({ format: 1, key: text, signature })}\n`);
     },
   };
@@ -96,6 +100,7 @@ export async function requireSignature(
   { name, digest }: { name: string; digest: string },
   trusted: readonly string[],
   signal?: AbortSignal,
+  kind: Signed = "template",
 ): Promise<void> {
   for (const text of trusted) {
     const raw = rawKey(text);
@@ -103,7 +108,7 @@ export async function requireSignature(
       maxBytes: MAX_SMALL_OBJECT_BYTES,
       signal,
     });
-    if (bytes && isSignedBy(bytes, raw, digest)) return;
+    if (bytes && isSignedBy(bytes, raw, digest, kind)) return;
   }
   throw new KilnError(
     "STORE_UNTRUSTED",
@@ -115,11 +120,11 @@ export async function requireSignature(
   );
 }
 
-function isSignedBy(bytes: Buffer, raw: Buffer, digest: string): boolean {
+function isSignedBy(bytes: Buffer, raw: Buffer, digest: string, kind: Signed): boolean {
   try {
     const { signature } = Signature.parse(JSON.parse(bytes.toString("utf8")));
     const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, raw]), format: "der", type: "spki" });
-    return verify(null, statement(digest), key, Buffer.from(signature, "base64"));
+    return verify(null, statement(digest, kind), key, Buffer.from(signature, "base64"));
   } catch {
     return false;
   }

@@ -5,20 +5,24 @@ import { decodeChunk } from "./format/chunk.ts";
 import { checkDigest, damaged } from "./format/digest.ts";
 import { type Chunk, contentLength } from "./format/image-manifest.ts";
 import { MAX_PACK_BYTES } from "./format/limits.ts";
+import { imagesOf } from "./format/template-manifest.ts";
 import { readImageManifest } from "./known-chunks.ts";
 import { listTags, readTemplateManifest } from "./references.ts";
+import { listSandboxes, readSandboxManifest } from "./sandboxes.ts";
 
 const AT_ONCE = 4;
 
 export interface Damage {
   /** What is damaged, and how. */
   message: string;
-  /** Versions that need it, as `name@sha256:…`. */
+  /** What needs it: versions, as `name@sha256:…`, and sandboxes. */
   versions: string[];
 }
 
 export interface Verified {
   versions: number;
+  /** Those that were handed over and nobody has taken yet. */
+  sandboxes: number;
   packs: number;
   bytes: number;
   damage: Damage[];
@@ -30,31 +34,41 @@ interface NeededPack {
   versions: Set<string>;
 }
 
-/** Reads everything that a version with a name, or one of `versions`, needs, and checks it against its addresses. */
+/** Reads everything that versions with a name and sandboxes need, and checks it against its addresses. */
 export async function verifyStore(
   store: ObjectStore,
   onProgress?: (bytes: number, total: number) => void,
   signal?: AbortSignal,
 ): Promise<Verified> {
-  const result: Verified = { versions: 0, packs: 0, bytes: 0, damage: [] };
+  const result: Verified = { versions: 0, sandboxes: 0, packs: 0, bytes: 0, damage: [] };
   const note = (error: unknown, versions: string[]) => {
     if (!(error instanceof KilnError) || error.code !== "STORE_DAMAGED") throw error;
     result.damage.push({ message: error.message, versions });
   };
   const packs = new Map<string, NeededPack>();
+  const gatherAll = async (images: readonly string[], version: string) => {
+    for (const image of images)
+      await gather(store, image, version, packs, signal).catch((error: unknown) => note(error, [version]));
+  };
   for (const { name, digest } of await listTags(store, signal)) {
     const version = `${name}@sha256:${digest}`;
     result.versions++;
     try {
       const manifest = await readTemplateManifest(store, { name, digest }, signal);
-      const images = Object.values(manifest.folders).flatMap((files) =>
-        Object.values(files).flatMap((file) => ("image" in file ? [file.image] : [])),
-      );
-      for (const image of images) {
-        await gather(store, image, version, packs, signal).catch((error: unknown) => note(error, [version]));
-      }
+      await gatherAll(imagesOf(manifest.folders), version);
     } catch (error) {
       note(error, [version]);
+    }
+  }
+  for await (const { id, digest } of listSandboxes(store, signal)) {
+    result.sandboxes++;
+    try {
+      await gatherAll(
+        imagesOf((await readSandboxManifest(store, { id, digest }, signal)).folders),
+        `sandbox ${id}`,
+      );
+    } catch (error) {
+      note(error, [`sandbox ${id}`]);
     }
   }
   const total = [...packs.values()].reduce((sum, { length }) => sum + length, 0);

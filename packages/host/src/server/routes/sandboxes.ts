@@ -4,6 +4,7 @@ import { KilnError } from "../../errors.ts";
 import { RemovedError } from "../../sandbox/holdings.ts";
 import { checkSize } from "../../sandbox/limits.ts";
 import type { ManagedSandbox } from "../../sandbox/managed-sandbox.ts";
+import { missingParts } from "../../sandbox/missing-parts.ts";
 import type { CreateOptions } from "../../sandbox/sandboxes.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
@@ -16,6 +17,7 @@ import {
   CreateSandbox,
   ForkSandbox,
   ListQuery,
+  PushedSandbox,
   ResumeSandbox,
   Sandbox,
   SandboxList,
@@ -130,6 +132,7 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
       },
     },
     async ({ query }) => {
+      const missing = await missingParts(home);
       const { state, template, limit = DEFAULT_PAGE, cursor, ...rest } = query;
       const metadata = metadataFilter(rest);
       const matching = sandboxes
@@ -142,7 +145,7 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
       const page = matching.slice(0, limit);
       const last = page.at(-1);
       return {
-        sandboxes: page.map(toSandbox),
+        sandboxes: page.map((record) => toSandbox(record, missing(record))),
         ...(last && matching.length > page.length ? { next_cursor: `${last.createdAt}.${last.id}` } : {}),
       };
     },
@@ -152,7 +155,10 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
   app.get(
     "/v1/sandboxes/:id",
     { schema: { tags, summary: "A sandbox", params, response: { 200: Sandbox, ...errors } } },
-    async (request) => toSandbox(sandboxes.get(request.params.id).record),
+    async (request) => {
+      const { record } = sandboxes.get(request.params.id);
+      return toSandbox(record, (await missingParts(home))(record));
+    },
   );
 
   app.patch(
@@ -230,6 +236,39 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
       const seconds = request.body?.timeout_s;
       await sandboxes.resume(sandbox, seconds === undefined ? undefined : milliseconds(seconds));
       return toSandbox(sandbox.record);
+    },
+  );
+
+  app.post(
+    "/v1/sandboxes/:id/push",
+    {
+      schema: {
+        tags,
+        summary: "Hand a paused sandbox over to the store, for any node to go on with",
+        params,
+        response: { 200: PushedSandbox, ...errors },
+      },
+    },
+    async (request, reply) => {
+      const signal = requestSignal(request, reply, closing);
+      const { id, digest, sent, reused } = await sandboxes.push(sandboxes.get(request.params.id), signal);
+      return { id, digest: `sha256:${digest}`, sent_bytes: sent, reused_bytes: reused };
+    },
+  );
+
+  app.post(
+    "/v1/sandboxes/:id/pull",
+    {
+      schema: {
+        tags,
+        summary: "Take a paused sandbox out of the store; it is this node's then",
+        params,
+        response: { 200: Sandbox, ...errors },
+      },
+    },
+    async (request, reply) => {
+      const signal = requestSignal(request, reply, closing);
+      return toSandbox((await sandboxes.pull(request.params.id, signal)).record);
     },
   );
 

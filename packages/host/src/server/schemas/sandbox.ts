@@ -60,6 +60,10 @@ export const ForkSandbox = z
   .meta({ id: "ForkSandbox" });
 export const SnapshotSandbox = z.strictObject({ name: TemplateName }).meta({ id: "SnapshotSandbox" });
 
+export const PushedSandbox = z
+  .object({ id: z.string(), digest: z.string(), sent_bytes: z.int(), reused_bytes: z.int() })
+  .meta({ id: "PushedSandbox" });
+
 export const Sandbox = z
   .object({
     id: z.string(),
@@ -107,12 +111,13 @@ export const Stats = z
   })
   .meta({ id: "Stats" });
 
-export function toSandbox(record: SandboxRecord): z.infer<typeof Sandbox> {
+/** @param missing why a part of its disk or memory cannot be had at present. */
+export function toSandbox(record: SandboxRecord, missing?: string): z.infer<typeof Sandbox> {
   return {
     id: record.id,
     template: record.template,
     state: record.state,
-    ...(record.reason === undefined ? {} : { reason: record.reason }),
+    ...reasonOf(record, missing),
     vcpu: record.vcpu,
     memory_mib: record.memoryMib,
     disk_mib: Math.round(record.disk.sizeBytes / (1024 * 1024)),
@@ -127,4 +132,13 @@ export function toSandbox(record: SandboxRecord): z.infer<typeof Sandbox> {
     ...(record.parent === undefined ? {} : { parent: record.parent }),
     held: record.held,
   };
+}
+
+function reasonOf({ reason, moved }: SandboxRecord, missing: string | undefined): { reason?: string } {
+  const handedOver =
+    moved === undefined
+      ? undefined
+      : "it was handed over to the store: it goes on here if no other node has taken it";
+  const why = reason ?? missing ?? handedOver;
+  return why === undefined ? {} : { reason: why };
 }

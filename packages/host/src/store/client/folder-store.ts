@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, open, opendir, rename, rm, stat } from "node:fs/promises";
+import { link, mkdir, open, opendir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { KilnError, systemErrorCode } from "../../errors.ts";
 import type { GetOptions, ObjectInfo, ObjectStore } from "./object-store.ts";
@@ -39,9 +39,27 @@ export class FolderStore implements ObjectStore {
 
   async put(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
+    await this.#write(key, bytes, rename);
+  }
+
+  async create(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<boolean> {
+    signal?.throwIfAborted();
+    // A second name, which is refused when there is one: rename(2) replaces.
+    return this.#write(key, bytes, async (temporary, path) => {
+      await link(temporary, path);
+      await rm(temporary);
+    });
+  }
+
+  /** @returns false when `publish` finds an object of that name and does not replace it. */
+  async #write(
+    key: string,
+    bytes: Uint8Array,
+    publish: (temporary: string, path: string) => Promise<void>,
+  ): Promise<boolean> {
     const path = this.#path(key);
     const temporary = join(this.#root, UNFINISHED, randomBytes(12).toString("hex"));
-    await this.#try(async () => {
+    const written = await this.#try(async () => {
       await Promise.all(
         [dirname(temporary), dirname(path)].map((folder) => mkdir(folder, { recursive: true })),
       );
@@ -49,14 +67,16 @@ export class FolderStore implements ObjectStore {
         await using file = await open(temporary, "wx", 0o644);
         await file.writeFile(bytes);
         await file.sync();
-        await rename(temporary, path);
+        await publish(temporary, path);
       } catch (error) {
         await rm(temporary, { force: true });
+        if (systemErrorCode(error) === "EEXIST") return false;
         throw error;
       }
       await syncFolder(dirname(path));
-      return undefined;
+      return true;
     });
+    return written !== false;
   }
 
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {

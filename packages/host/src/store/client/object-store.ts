@@ -30,6 +30,8 @@ export interface ObjectStore extends AsyncDisposable {
   get(key: string, options: GetOptions): Promise<Buffer | undefined>;
   /** Writes an object, replacing one of that name in one step. */
   put(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
+  /** Writes an object unless there is one of that name. @returns whether it was written: of all who try, one is told so. */
+  create(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<boolean>;
   head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
   /** Every object whose name begins with `prefix`, in no order. */
   list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectInfo>;
@@ -44,6 +46,8 @@ export const keys = {
   template: (digest: string): string => `templates/${digest}`,
   signature: (digest: string, keyId: string): string => `signatures/${digest}/${keyId}`,
   tag: (name: string): string => `tags/${name}`,
+  sandbox: (id: string, digest: string): string => `sandboxes/${id}/${digest}`,
+  claim: (digest: string): string => `claims/${digest}`,
   start: (digest: string): string => `starts/${digest}`,
   trace: (digest: string): string => `traces/${digest}`,
   lease: (kind: "use" | "gc", id: string): string => `leases/${kind}/${id}`,

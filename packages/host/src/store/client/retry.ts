@@ -47,6 +47,7 @@ export function retrying(
     remote: store.remote,
     get: (key: string, options: GetOptions) => insist(() => store.get(key, options), options.signal),
     put: (key, bytes, signal) => insist(() => store.put(key, bytes, signal), signal),
+    create: (key, bytes, signal) => insist(() => store.create(key, bytes, signal), signal),
     head: (key, signal) => insist(() => store.head(key, signal), signal),
     delete: (key, signal) => insist(() => store.delete(key, signal), signal),
     async *list(prefix, signal): AsyncIterable<ObjectInfo> {

@@ -107,6 +107,28 @@ export class S3Store implements ObjectStore {
     );
   }
 
+  async create(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<boolean> {
+    const written = await this.#try(key, async () => {
+      try {
+        await this.#client.send(
+          new PutObjectCommand({
+            Bucket: this.#bucket,
+            Key: this.#prefix + key,
+            Body: bytes,
+            ContentLength: bytes.length,
+            IfNoneMatch: "*",
+          }),
+          signal && { abortSignal: signal },
+        );
+        return true;
+      } catch (error) {
+        if (error instanceof S3ServiceException && error.$metadata.httpStatusCode === 412) return false;
+        throw error;
+      }
+    });
+    return written ?? false;
+  }
+
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
     return this.#try(key, async () => {
       const answer = await this.#client.send(

@@ -101,12 +101,13 @@ export class Fetcher {
 
   status(): FetchStatus {
     return {
-      files: [...this.#images.values()].map(({ path, wants, missing, touched, waiting }) => ({
+      files: [...this.#images.values()].map(({ path, wants, missing, touched, waiting, failure }) => ({
         path,
         parts: wants.length,
         missing,
         touched: touched.length,
         waiting,
+        failure: failure ?? (waiting > 0 ? this.failure : null),
       })),
       fetchedBytes: this.#queue.fetchedBytes,
       requests: this.#queue.requests,

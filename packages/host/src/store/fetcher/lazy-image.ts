@@ -42,6 +42,8 @@ export class LazyImage {
   ahead: readonly number[] = [];
   /** Told of every part that arrives because somebody wants it, or soon will. */
   onWanted: ((part: number, content: Buffer) => void) | undefined;
+  /** Why somebody could not have a part; null when the last that was waited for has come. */
+  failure: string | null = null;
   readonly #seen: Uint8Array;
   readonly #lazy: LazyFile;
   readonly #fd: number;
@@ -152,6 +154,7 @@ export class LazyImage {
     if (want >= Want.ahead) this.onWanted?.(part, content);
     this.wants[part] = Want.none;
     this.#missing--;
+    if (this.#waiting.has(part)) this.failure = null;
     this.#waiting.get(part)?.resolve();
     this.#waiting.delete(part);
     if (this.#missing === 0) await this.#finish();
@@ -159,6 +162,7 @@ export class LazyImage {
 
   fail(part: number, error: unknown): void {
     this.wants[part] = Want.none;
+    if (this.#waiting.has(part)) this.failure = error instanceof Error ? error.message : String(error);
     this.#waiting.get(part)?.reject(error);
     this.#waiting.delete(part);
   }

@@ -2,6 +2,7 @@
  * The fetcher's process: `node main.ts DIRECTORY`, DIRECTORY being `fetch` in KILN_HOME. It may be killed at any time: what it has
  * fetched is noted in the files, and whoever needs more starts another.
  */
+import { flushCompileCache } from "node:module";
 import { createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -23,6 +24,8 @@ const MIB = 1024 * 1024;
 const IDLE_MS = 60_000;
 /** After so long a request to complete a file is answered, to be asked again, in milliseconds. */
 const COMPLETE_MS = 20_000;
+/** When all code is loaded, in milliseconds: an end by SIGKILL keeps nothing for the next start. */
+const COMPILE_CACHE_DELAY_MS = 2_000;
 
 async function main(): Promise<void> {
   const directory = process.argv[2];
@@ -62,6 +65,7 @@ async function main(): Promise<void> {
     if (connections > 0 || !(await fetcher.isIdle())) used = performance.now();
     else if (performance.now() - used > IDLE_MS) await stop();
   }, IDLE_MS / 4);
+  setTimeout(() => flushCompileCache(), COMPILE_CACHE_DELAY_MS).unref();
   process.stdout.write("ready\n");
 }
 

@@ -14,14 +14,14 @@ const FolderName = z
     "not a folder of a template",
   );
 
-const FileName = z
+export const FileName = z
   .string()
   .max(200)
   .regex(/^[a-z0-9][a-z0-9._-]*(\/[a-z0-9][a-z0-9._-]*){0,2}$/i, "not a file's name");
 
 const executable = z.literal(true).optional();
 
-const StoredFile = z.union([
+export const StoredFile = z.union([
   z.strictObject({
     /** Address of its image manifest. */
     image: digest,
@@ -34,6 +34,16 @@ const StoredFile = z.union([
   z.strictObject({ inline: z.base64().max(MAX_INLINE), executable }),
 ]);
 export type StoredFile = z.output<typeof StoredFile>;
+
+/** Files by name, by folder relative to KILN_HOME. */
+export type StoredFolders = Record<string, Record<string, StoredFile>>;
+
+/** Addresses of the images among them; `lazy`: only of those that are of use before all has come. */
+export function imagesOf(folders: StoredFolders, { lazy = false } = {}): string[] {
+  return Object.values(folders).flatMap((files) =>
+    Object.values(files).flatMap((file) => ("image" in file && (file.lazy || !lazy) ? [file.image] : [])),
+  );
+}
 
 const TemplateManifest = z.strictObject({
   format: z.literal(1),
