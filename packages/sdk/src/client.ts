@@ -129,6 +129,18 @@ export class KilnClient implements Disposable {
   }
 
   /**
+   * Takes a sandbox that some node has handed over (`Sandbox.push`) out of the store. It is paused, and this daemon's alone.
+   * @param id the whole of it.
+   * @throws KilnError `SANDBOX_NOT_FOUND`; `CONFLICT` when another node was first.
+   */
+  async pullSandbox(id: string, { signal }: CallOptions = {}): Promise<Sandbox> {
+    const info = fromWire<SandboxInfo>(
+      await this.#transport.json("POST", `/v1/sandboxes/${encodeURIComponent(id)}/pull`, { signal }),
+    );
+    return new Sandbox(this.#transport, info, { owned: false });
+  }
+
+  /**
    * Sandboxes, oldest first.
    *
    * @example

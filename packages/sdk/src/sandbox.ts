@@ -20,7 +20,7 @@ import {
   startAttached,
 } from "./process/process.ts";
 import type { Transport } from "./transport/transport.ts";
-import type { CallOptions, ProcessInfo, SandboxInfo, Stats, Template } from "./types.ts";
+import type { CallOptions, ProcessInfo, PushedSandbox, SandboxInfo, Stats, Template } from "./types.ts";
 
 export interface UpdateOptions extends CallOptions {
   /** Seconds it lives from now; null for ever. */
@@ -138,6 +138,14 @@ export class Sandbox implements AsyncDisposable {
   /** Goes on from where it was paused. @param options.timeoutS seconds it lives from now; null for ever. */
   resume({ signal, timeoutS }: CallOptions & { timeoutS?: number | null } = {}): Promise<SandboxInfo> {
     return this.#change("POST", "/resume", toWire({ timeoutS }), { signal });
+  }
+
+  /**
+   * Hands it over, paused, to the daemon's store: it is gone here, and any node that uses the store can go on with it
+   * (`client.pullSandbox`). What fails leaves it paused.
+   */
+  async push({ signal }: CallOptions = {}): Promise<PushedSandbox> {
+    return fromWire<PushedSandbox>(await this.#call("POST", "/push", undefined, { signal }));
   }
 
   /** Running copies of it as it is now; it goes on itself. @param count 1 to 100. */

@@ -9,7 +9,7 @@ export interface SandboxInfo {
   id: string;
   template: string;
   state: SandboxState;
-  /** Why it is dead. */
+  /** Why it is dead, or what part of it cannot be had from the store at present. */
   reason?: string;
   vcpu: number;
   memoryMib: number;
@@ -29,6 +29,16 @@ export interface SandboxInfo {
   parent?: string;
   /** Whether it ends with the client that holds it. */
   held: boolean;
+}
+
+/** A sandbox that was handed over to the store. */
+export interface PushedSandbox {
+  id: string;
+  /** Its address there: `sha256:…`. */
+  digest: string;
+  sentBytes: number;
+  /** Bytes that the store had already. */
+  reusedBytes: number;
 }
 
 export interface ProcessInfo {

@@ -25,10 +25,12 @@ Examples:
   store
     .command("ls")
     .description("List the templates in the store.")
+    .option("--sandboxes", "list the sandboxes that were handed over instead")
     .option(...JSON_OPTION)
-    .action(async (flags: { json?: boolean }) =>
-      (await import("../store/store.ts")).list(flags.json ?? false),
-    );
+    .action(async ({ sandboxes = false, json = false }: { sandboxes?: boolean; json?: boolean }) => {
+      const { list, listHandedOver } = await import("../store/store.ts");
+      await (sandboxes ? listHandedOver : list)(json);
+    });
 
   store
     .command("push")

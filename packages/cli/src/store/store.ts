@@ -31,6 +31,20 @@ export async function list(json: boolean): Promise<void> {
     );
 }
 
+export async function listHandedOver(json: boolean): Promise<void> {
+  const { listSandboxes } = await import("@kiln/host/store/sandboxes.ts");
+  const { store } = await open();
+  await using _store = store;
+  const found: { id: string; digest: string }[] = [];
+  for await (const { id, digest } of listSandboxes(store)) found.push({ id, digest: `sha256:${digest}` });
+  if (json) printJson(found);
+  else
+    printTable(
+      ["id", "address"],
+      found.map(({ id, digest }) => [id, digest]),
+    );
+}
+
 export async function push(
   name: string,
   flags: { key?: string; json: boolean },
