@@ -119,7 +119,7 @@ async function findStored(
   signal: AbortSignal | undefined,
 ): Promise<{ digest: string; manifest: SandboxManifest }> {
   await using lease = await useStore(store, signal);
-  // Handed over more than once, it is where it was claimed the last time but one: the others were taken.
+  // One that is taken up is no longer listed: of a sandbox that went through the store before there is one at most.
   for await (const stored of listSandboxes(store, signal, id)) {
     const manifest = await readSandboxManifest(store, stored, signal);
     if (trusted.length > 0)

@@ -450,7 +450,7 @@ export class Sandboxes {
       home,
       id,
       await engine(),
-      (names) => pins.use(this.#pinned.add(names)),
+      (names) => pins.use(this.holdings.pins.add(names)),
       signal,
     );
     return this.#admission.run(async () => {
