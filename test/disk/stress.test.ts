@@ -1,6 +1,7 @@
 /** Collections beside builds, sandboxes, forks and pauses: nothing breaks, and what was acknowledged is there. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import type { KilnHome } from "@kiln/host/home.ts";
 import type { Sandbox } from "@kiln/sdk/sandbox.ts";
 import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
@@ -108,6 +109,7 @@ test("collections break no build and no sandbox", { timeout: 900_000 }, async (c
       });
       count("collect");
       for (const { kind } of removed) count(`removed ${kind}`);
+      await delay(collector.below(2_000)); // The others need the processors, too.
     }),
   ]);
   context.diagnostic(JSON.stringify({ seed: SEED, ...steps }));
