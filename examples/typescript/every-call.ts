@@ -105,9 +105,11 @@ async function programs(sandbox: Sandbox): Promise<void> {
     const script = "stty size; read line; stty size";
     await using shell = await sandbox.start(["sh", "-c", script], { terminal, stdin: true });
     let screen = "";
+    let asked = false;
     for await (const chunk of shell.stdout) {
       screen += chunk.toString();
-      if (!screen.includes("24 80") || screen.includes("typed")) continue;
+      if (asked || !screen.includes("24 80\r\n")) continue;
+      asked = true;
       await shell.resize({ rows: 30, columns: 100 });
       await shell.write("typed\n");
     }

@@ -15,7 +15,7 @@ import { type StartMode, viewOf } from "./view.ts";
 import { QemuVm, vmPaths } from "./vm.ts";
 
 /** How long QEMU may take to open its control socket and load a device state, in milliseconds. */
-const QEMU_PATIENCE_MS = 30_000;
+const QEMU_PATIENCE_MS = 60_000;
 
 const CAPABILITIES = [
   { capability: "x-ignore-shared", state: true },
