@@ -39,7 +39,7 @@ async function create(image: string, count: (what: string) => void, memoryMib?: 
       return await daemon.client.sandbox(options);
     } catch (error) {
       if (!(error instanceof KilnError) || error.code !== "TIMEOUT" || attempt === 3) throw error;
-      count("start that took too long");
+      count(error.message);
     }
   }
 }

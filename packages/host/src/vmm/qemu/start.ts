@@ -15,7 +15,7 @@ import { type StartMode, viewOf } from "./view.ts";
 import { QemuVm, vmPaths } from "./vm.ts";
 
 /** How long QEMU may take to open its control socket and load a device state, in milliseconds. */
-const QEMU_PATIENCE_MS = 60_000;
+const QEMU_PATIENCE_MS = 30_000;
 
 const CAPABILITIES = [
   { capability: "x-ignore-shared", state: true },
@@ -52,21 +52,28 @@ export async function startQemu(
     }),
     { incoming: state?.fd, detachedLog: config.detached ? paths.log : undefined },
   );
+  const awaited = new Set<string>();
+  const wait = async <T>(what: string, work: Promise<T>): Promise<T> => {
+    awaited.add(what);
+    const result = await work; // What fails is still awaited when the error is described.
+    awaited.delete(what);
+    return result;
+  };
   try {
     const patience = AbortSignal.timeout(QEMU_PATIENCE_MS);
     const until = AbortSignal.any([child.gone, patience, ...(signal ? [signal] : [])]);
-    const qmp = new QmpClient(await connectWhenListening(paths.qmpSocket, until));
+    const qmp = new QmpClient(await wait("control socket", connectWhenListening(paths.qmpSocket, until)));
     // QEMU answers in order: nothing is gained by waiting for one answer before the next command.
     const [agent] = await Promise.all([
-      connectWhenListening(paths.agentSocket, until),
+      wait("agent's socket", connectWhenListening(paths.agentSocket, until)),
       // Whoever answers here has made all its sockets.
-      qmp
-        .execute("qmp_capabilities")
-        .then(() => Promise.all([takeBack(jail), awaitLink(qmp, paths.networkSocket, until)])),
+      wait("first answer", qmp.execute("qmp_capabilities")).then(() =>
+        Promise.all([takeBack(jail), wait("link", awaitLink(qmp, paths.networkSocket, until))]),
+      ),
       qmp.execute("migrate-set-capabilities", { capabilities: CAPABILITIES }),
-      ...(mode === "restore" ? [loadState(qmp)] : []),
+      ...(mode === "restore" ? [wait("device state", loadState(qmp))] : []),
     ]);
-    await qmp.execute("cont");
+    await wait("start", qmp.execute("cont"));
     const template =
       mode === "boot" ? { state: files.state, finish: () => keepFrom(files.memory) } : undefined;
     return new QemuVm({
@@ -75,7 +82,7 @@ export async function startQemu(
     });
   } catch (error) {
     await child.stop();
-    throw describe(error, await child.exited, signal);
+    throw describe(error, await child.exited, awaited, signal);
   }
 }
 
@@ -96,11 +103,16 @@ async function loadState(qmp: QmpClient): Promise<void> {
 }
 
 /** A failed start as one error that says most: why QEMU ended, rather than which connection it took along. */
-function describe(error: unknown, exit: VmExit, signal: AbortSignal | undefined): unknown {
+function describe(
+  error: unknown,
+  exit: VmExit,
+  awaited: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): unknown {
   if (signal?.aborted) return new KilnError("CANCELLED", "cancelled while starting a VM", { cause: error });
   if (!exit.expected)
     return new KilnError("VM_FAILED", `the VM did not start: ${exit.reason}`, { cause: error });
   if (error instanceof KilnError) return error;
-  const message = "the VM did not start: QEMU did not answer in time";
+  const message = `the VM did not start: QEMU did not answer in time (${[...awaited].join(", ")})`;
   return new KilnError("TIMEOUT", message, { cause: error, hint: "is the machine overloaded? try again" });
 }
