@@ -65,11 +65,10 @@ export class Holdings {
   /** Checks, once a record is listed, that what it names is still there. @throws RemovedError. */
   check({ template, disk, source, kernel }: SandboxRecord): Promise<void> {
     return this.#turns.run(async () => {
-      for (const name of [disk.base, ...disk.layers, source.folder, kernel.vmlinuz, kernel.initrd]) {
-        await access(join(this.#home.root, name)).catch((cause) => {
-          throw new RemovedError(template, cause);
-        });
-      }
+      const names = [disk.base, ...disk.layers, source.folder, kernel.vmlinuz, kernel.initrd];
+      await Promise.all(names.map((name) => access(join(this.#home.root, name)))).catch((cause) => {
+        throw new RemovedError(template, cause);
+      });
     });
   }
 

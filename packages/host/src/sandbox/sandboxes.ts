@@ -453,18 +453,20 @@ export class Sandboxes {
       (names) => pins.use(this.holdings.pins.add(names)),
       signal,
     );
-    return this.#admission.run(async () => {
+    const needed = { count: 1, memoryMib: taken.record.memoryMib, fresh: true };
+    await this.#admission.run(() => admit(home, limits, this.records, needed)); // What finds no room here is left to other nodes.
+    await taken.claim(); // Without a turn of its own: a store that does not answer holds up nobody else.
+    const sandbox = await this.#admission.run(async () => {
       const again = this.#all.get(id);
       if (again) return again;
-      const { memoryMib } = taken.record;
-      await admit(home, limits, this.records, { count: 1, memoryMib, fresh: true });
-      await taken.claim();
-      const sandbox = new ManagedSandbox(this.#options, { ...taken.record, held: false });
-      await sandbox.settle();
-      this.#watch(sandbox);
-      await taken.arrived();
-      return sandbox;
+      await admit(home, limits, this.records, needed);
+      const brought = new ManagedSandbox(this.#options, { ...taken.record, held: false });
+      await brought.settle();
+      this.#watch(brought);
+      return brought;
     });
+    await taken.arrived();
+    return sandbox;
   }
 
   /** Ends a sandbox and forgets it; nothing of it is left when this resolves. */
