@@ -11,6 +11,7 @@ from .._wire.addressing import host_of, target_of, token_headers
 from .._wire.attempts import CONNECT_TIMEOUT_S, ConnectionFailure, connection_error
 from .._wire.upgrade import Upgrade
 from ..errors import KilnError
+from .unix_stream import UnixStream
 from .within import within
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def connect(transport: AsyncTransport, request: Request, deadline: Deadlin
 async def _open(transport: AsyncTransport) -> ByteStream:
     endpoint = transport.endpoint
     if not isinstance(endpoint, TcpEndpoint):
-        return await anyio.connect_unix(endpoint.socket_path)
+        return await UnixStream.connect(endpoint.socket_path)
     if transport.ssl_context is None:
         return await anyio.connect_tcp(endpoint.host, endpoint.port)
     return await anyio.connect_tcp(

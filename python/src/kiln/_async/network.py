@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpcore
 
+from .unix_stream import UnixNetworkStream
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
@@ -101,9 +103,12 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         return AsyncStream(inner, self._early_bytes)
 
     async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002 - there are none to set.
     ) -> httpcore.AsyncNetworkStream:
-        return AsyncStream(await self._inner.connect_unix_socket(path, timeout, socket_options), self._early_bytes)
+        return AsyncStream(await UnixNetworkStream.connect(path, timeout), self._early_bytes)
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
