@@ -59,17 +59,17 @@ export async function startQemu(
     awaited.delete(what);
     return result;
   };
+  const patience = AbortSignal.timeout(QEMU_PATIENCE_MS);
   try {
-    const patience = AbortSignal.timeout(QEMU_PATIENCE_MS);
     const until = AbortSignal.any([child.gone, patience, ...(signal ? [signal] : [])]);
     const qmp = new QmpClient(await wait("control socket", connectWhenListening(paths.qmpSocket, until)));
     // QEMU answers in order: nothing is gained by waiting for one answer before the next command.
     const [agent] = await Promise.all([
       wait("agent's socket", connectWhenListening(paths.agentSocket, until)),
-      // Whoever answers here has made all its sockets.
-      wait("first answer", qmp.execute("qmp_capabilities")).then(() =>
-        Promise.all([takeBack(jail), wait("link", awaitLink(qmp, paths.networkSocket, until))]),
-      ),
+      // Whoever answers here has made all its sockets but the link's, which comes in its own time.
+      wait("first answer", qmp.execute("qmp_capabilities"))
+        .then(() => wait("link", awaitLink(qmp, paths.networkSocket, until)))
+        .then(() => takeBack(jail)),
       qmp.execute("migrate-set-capabilities", { capabilities: CAPABILITIES }),
       ...(mode === "restore" ? [wait("device state", loadState(qmp))] : []),
     ]);
@@ -82,7 +82,11 @@ export async function startQemu(
     });
   } catch (error) {
     await child.stop();
-    throw describe(error, await child.exited, awaited, signal);
+    throw describe(error, await child.exited, {
+      isCancelled: signal?.aborted ?? false,
+      isLate: patience.aborted,
+      awaited: [...awaited].join(", "),
+    });
   }
 }
 
@@ -104,15 +108,19 @@ async function loadState(qmp: QmpClient): Promise<void> {
 
 /** A failed start as one error that says most: why QEMU ended, rather than which connection it took along. */
 function describe(
-  error: unknown,
+  cause: unknown,
   exit: VmExit,
-  awaited: ReadonlySet<string>,
-  signal: AbortSignal | undefined,
-): unknown {
-  if (signal?.aborted) return new KilnError("CANCELLED", "cancelled while starting a VM", { cause: error });
-  if (!exit.expected)
-    return new KilnError("VM_FAILED", `the VM did not start: ${exit.reason}`, { cause: error });
-  if (error instanceof KilnError) return error;
-  const message = `the VM did not start: QEMU did not answer in time (${[...awaited].join(", ")})`;
-  return new KilnError("TIMEOUT", message, { cause: error, hint: "is the machine overloaded? try again" });
+  { isCancelled, isLate, awaited }: { isCancelled: boolean; isLate: boolean; awaited: string },
+): KilnError {
+  if (isCancelled) return new KilnError("CANCELLED", "cancelled while starting a VM", { cause });
+  if (!exit.expected) return new KilnError("VM_FAILED", `the VM did not start: ${exit.reason}`, { cause });
+  if (cause instanceof KilnError) return cause;
+  if (!isLate) {
+    const reason = `${awaited}: ${cause instanceof Error ? cause.message : cause}`;
+    return new KilnError("VM_FAILED", `the VM did not start: ${reason}`, { cause });
+  }
+  return new KilnError("TIMEOUT", `the VM did not start: QEMU did not answer in time (${awaited})`, {
+    cause,
+    hint: "is the machine overloaded? try again",
+  });
 }
