@@ -16,7 +16,7 @@ import { openDaemonHome } from "../support/daemon-home.ts";
 import { openTestHome } from "../support/home.ts";
 import { SocketProxy } from "../support/socket-proxy.ts";
 
-const EXAMPLES = Number(process.env.KILN_FUZZ_EXAMPLES ?? 12);
+const EXAMPLES = Number(process.env.KILN_FUZZ_EXAMPLES ?? 6);
 const SEED = Number(process.env.KILN_FUZZ_SEED ?? 1);
 const SECONDS = process.env.KILN_FUZZ_EXAMPLES === undefined ? 60 : 1_500;
 

@@ -20,7 +20,7 @@ describe("QEMUs of two VMs that run", { timeout: 600_000 }, () => {
   before(async () => {
     const home = resources.use(await openTestHome());
     machines = resources.use(await TestMachines.open(home));
-    const probe = await readProbe(home.probe("qemu"));
+    const probe = readProbe(home.probe("qemu"));
     assert.ok(probe);
     ({ isolation, version } = probe);
     vms = await Promise.all(

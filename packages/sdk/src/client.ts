@@ -83,14 +83,7 @@ export class KilnClient implements Disposable {
     const info = await (onProgress
       ? this.#createWithProgress(json, onProgress, signal)
       : this.#transport.json("POST", "/v1/sandboxes", { json, signal }).then(fromWire<SandboxInfo>));
-    const sandbox = new Sandbox(this.#transport, info, { owned: true, hold: info.held });
-    try {
-      await sandbox.held;
-    } catch (error) {
-      await sandbox.kill().catch(() => undefined); // It would be killed for want of a holder.
-      throw error;
-    }
-    return sandbox;
+    return new Sandbox(this.#transport, info, { owned: true, hold: info.held });
   }
 
   async #createWithProgress(

@@ -6,6 +6,8 @@ import type { SandboxInfo } from "./types.ts";
 /** A daemon sends a line every 15 seconds; one silent for so long, in milliseconds, is gone. */
 const SILENCE_MS = 60_000;
 const AGAIN_PAUSE_MS = 200;
+/** The daemon waits 15 seconds for a new sandbox's holder: whoever made it may first use it, for so long, in milliseconds. */
+const BEGIN_MS = 100;
 
 /**
  * The connection a held sandbox lives by. When a restart of the daemon cuts it, it is made again in time. It does not keep this
@@ -13,17 +15,13 @@ const AGAIN_PAUSE_MS = 200;
  */
 export class Hold {
   readonly #letGo = new AbortController();
-  /** Resolves when the daemon has it. */
-  readonly ready: Promise<void>;
 
   constructor(transport: Transport, sandboxId: string, onChange: (info: SandboxInfo) => void) {
-    this.ready = new Promise((resolve, reject) => {
-      this.#run(transport, sandboxId, (info) => {
-        onChange(info);
-        resolve();
-      }).catch(reject);
-    });
-    this.ready.catch(() => undefined);
+    const begin = () => {
+      // What is wrong shows in all that is asked of the sandbox.
+      this.#run(transport, sandboxId, onChange).catch(() => undefined);
+    };
+    setTimeout(begin, BEGIN_MS).unref();
   }
 
   async #run(transport: Transport, sandboxId: string, onChange: (info: SandboxInfo) => void): Promise<void> {

@@ -71,11 +71,6 @@ export class Sandbox implements AsyncDisposable {
     return this.#info;
   }
 
-  /** @internal Resolves when the connection it lives by is there, at once when it is not held. */
-  get held(): Promise<void> {
-    return this.#hold?.ready ?? Promise.resolve();
-  }
-
   async #call(method: string, route: string, json: unknown, { signal }: CallOptions): Promise<unknown> {
     return this.#transport.json(method, `${this.#path}${route}`, {
       ...(json === undefined ? {} : { json }),

@@ -8,7 +8,7 @@ import type { Check } from "./host.ts";
 /** Whether KVM works is known by booting a kernel, and the kernel comes with the first template. */
 export async function checkAccelerator(home: KilnHome): Promise<Check> {
   const name = "accelerator";
-  if ((await findCommand("qemu-system-x86_64")) === undefined) {
+  if (findCommand("qemu-system-x86_64") === undefined) {
     return { name, status: "note", detail: "unknown without QEMU" };
   }
   const kernel = await findKernel(home);

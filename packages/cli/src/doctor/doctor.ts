@@ -13,7 +13,7 @@ export async function doctor(json: boolean): Promise<number> {
   const checks: Check[] = [
     checkMachine(),
     checkNode(),
-    ...(await checkCommands()),
+    ...checkCommands(),
     ...(await checkUserIds()),
     await checkDisk(home.root),
     await checkPodman(home),

@@ -41,15 +41,13 @@ export function checkNode(): Check {
   return { name: "node", status: "ok", detail: `${process.version} (${process.execPath})` };
 }
 
-export async function checkCommands(): Promise<Check[]> {
-  return Promise.all(
-    COMMANDS.map(async ({ command, package: name, purpose, required }): Promise<Check> => {
-      const path = await findCommand(command);
-      if (path !== undefined) return { name: command, status: "ok", detail: path };
-      const detail = `not installed (${purpose})`;
-      return { name: command, status: required ? "fail" : "note", detail, hint: `apt-get install ${name}` };
-    }),
-  );
+export function checkCommands(): Check[] {
+  return COMMANDS.map(({ command, package: name, purpose, required }) => {
+    const path = findCommand(command);
+    if (path !== undefined) return { name: command, status: "ok", detail: path };
+    const detail = `not installed (${purpose})`;
+    return { name: command, status: required ? "fail" : "note", detail, hint: `apt-get install ${name}` };
+  });
 }
 
 /** What Podman needs to build without root: helpers, and a range of user ids to map. */
@@ -62,7 +60,7 @@ export async function checkUserIds(): Promise<Check[]> {
       return text.split("\n").some((line) => line.startsWith(`${username}:`) || line.startsWith(`${uid}:`));
     }),
   );
-  const helper = await findCommand("newuidmap");
+  const helper = findCommand("newuidmap");
   if (mapped.every(Boolean) && helper !== undefined) {
     return [
       { name: "user ids", status: "ok", detail: `${username} has a range in /etc/subuid and /etc/subgid` },

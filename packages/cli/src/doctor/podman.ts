@@ -6,8 +6,7 @@ import type { Check } from "./host.ts";
 /** What builds found out about Podman here. */
 export async function checkPodman(home: KilnHome): Promise<Check> {
   const name = "podman build";
-  if ((await findCommand("podman")) === undefined)
-    return { name, status: "note", detail: "unknown without Podman" };
+  if (findCommand("podman") === undefined) return { name, status: "note", detail: "unknown without Podman" };
   const record = await readStrategy(home);
   if (!record) {
     return {

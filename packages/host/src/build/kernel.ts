@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -47,7 +48,7 @@ export interface Kernel {
  */
 export async function ensureKernel(home: KilnHome, options: BuildOptions = {}): Promise<Kernel> {
   const sources = await hashSources();
-  const found = await openKernel(home, sources);
+  const found = openKernel(home, sources);
   // Whoever asks for it is going to boot it.
   if (found) {
     await ensureWhole([found.vmlinuz, found.initrd]);
@@ -55,7 +56,7 @@ export async function ensureKernel(home: KilnHome, options: BuildOptions = {}): 
   }
   await using _lock = await lockFile(home.lock("kernel"), options.signal);
   return (
-    (await openKernel(home, sources)) ??
+    openKernel(home, sources) ??
     runStage(options.onProgress, "kernel", (update) => buildKernel(home, sources, options, update))
   );
 }
@@ -79,13 +80,13 @@ const hashSources = () => hashOwnSources(SOURCES, ["."], () => false);
 
 const pointerPath = (home: KilnHome, sources: string) => `${home.artifact("kernel", sources)}.json`;
 
-async function openKernel(home: KilnHome, sources: string): Promise<Kernel | undefined> {
+function openKernel(home: KilnHome, sources: string): Kernel | undefined {
   try {
-    const pointer = pointerSchema.parse(JSON.parse(await readFile(pointerPath(home, sources), "utf8")));
+    const pointer = pointerSchema.parse(JSON.parse(readFileSync(pointerPath(home, sources), "utf8")));
     const folder = home.artifact("kernel", pointer.key);
     return describe(
       folder,
-      kernelSchema.parse(JSON.parse(await readFile(join(folder, "kernel.json"), "utf8"))),
+      kernelSchema.parse(JSON.parse(readFileSync(join(folder, "kernel.json"), "utf8"))),
     );
   } catch {
     return undefined; // Missing, or of another version of Kiln: build it.

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import type { KilnHome } from "../home.ts";
@@ -52,10 +52,10 @@ export const LAYER_FOLDER = "layer";
 export const RECORD_FILE = "rootfs.json";
 
 /** The record of the finished rootfs `key`, or undefined when there is none that this version of Kiln can use. */
-export async function readRootfsRecord(home: KilnHome, key: string): Promise<RootfsRecord | undefined> {
+export function readRootfsRecord(home: KilnHome, key: string): RootfsRecord | undefined {
   let text: string;
   try {
-    text = await readFile(join(home.rootfs(key), RECORD_FILE), "utf8");
+    text = readFileSync(join(home.rootfs(key), RECORD_FILE), "utf8");
   } catch {
     return undefined;
   }

@@ -65,19 +65,19 @@ export async function ensureRootfs(
     ...options,
   };
   await options.uses?.add([home.rootfs(job.key)], options.signal);
-  const found = await openRootfs(job);
+  const found = openRootfs(job);
   if (found) return found;
   const parentSpec = parentOf(spec);
   // Before the lock is taken: it is a rootfs like any other, with a lock of its own.
   const parent = parentSpec && (await ensureRootfs(home, parentSpec, options));
   if (parent) job.parent = parent;
   await using _lock = await lockFile(home.lock(`rootfs-${job.key.slice(0, 16)}`), options.signal);
-  const made = await openRootfs(job);
+  const made = openRootfs(job);
   if (made) return made;
   // Loaded when there is something to build; most runs find everything built and start sooner without it.
   const { buildRootfs } = await import("./rootfs-build.ts");
   await buildRootfs(job);
-  const built = await openRootfs(job);
+  const built = openRootfs(job);
   if (!built) throw new KilnError("INTERNAL", `the rootfs ${job.key} cannot be read back`);
   return built;
 }
@@ -87,12 +87,8 @@ function keyOf(spec: TemplateSpec, agent: string, sources: Sources): string {
   return canonicalHash({ image_format: IMAGE_FORMAT, spec: rootfsHash(spec), sources: used, agent });
 }
 
-async function openRootfs({
-  home,
-  spec,
-  key,
-}: Pick<RootfsJob, "home" | "spec" | "key">): Promise<Rootfs | undefined> {
-  const files = await openFiles(home, key, 0);
+function openRootfs({ home, spec, key }: Pick<RootfsJob, "home" | "spec" | "key">): Rootfs | undefined {
+  const files = openFiles(home, key, 0);
   if (!files) return undefined;
   const { record, path, layers } = files;
   return { key, path, layers, sizeBytes: record.size_bytes, spec, record };
@@ -101,15 +97,15 @@ async function openRootfs({
 /** More rootfs on each other than this are none of Kiln's. */
 const MAX_LINEAGE = 32;
 
-async function openFiles(
+function openFiles(
   home: KilnHome,
   key: string,
   depth: number,
-): Promise<{ record: RootfsRecord; path: string; layers: string[] } | undefined> {
-  const record = await readRootfsRecord(home, key);
+): { record: RootfsRecord; path: string; layers: string[] } | undefined {
+  const record = readRootfsRecord(home, key);
   if (!record || depth > MAX_LINEAGE) return undefined;
   if (record.parent === null) return { record, path: join(home.rootfs(key), ROOTFS_FILE), layers: [] };
-  const below = await openFiles(home, record.parent, depth + 1);
+  const below = openFiles(home, record.parent, depth + 1);
   return (
     below && { record, path: below.path, layers: [...below.layers, join(home.rootfs(key), LAYER_FOLDER)] }
   );

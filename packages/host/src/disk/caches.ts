@@ -73,7 +73,7 @@ export interface Caches {
 /** Reads records and manifests; how much they take on the disk is not looked at. */
 export async function readCaches(home: KilnHome): Promise<Caches> {
   const kernel = await findKernel(home);
-  const probe = kernel && (await knownProbe(home.probe("qemu"), kernel));
+  const probe = kernel && knownProbe(home.probe("qemu"), kernel);
   const present = kernel && probe && { kernel, vmm: new QemuEngine(probe) };
   const [templates, snapshots, kernels, agents] = await Promise.all([
     knownTemplates(home, present),
@@ -83,7 +83,7 @@ export async function readCaches(home: KilnHome): Promise<Caches> {
   ]);
   const rootfs = await Promise.all(
     (await foldersIn(home.rootfs("."))).map(async (key): Promise<CachedRootfs> => {
-      const record = await readRootfsRecord(home, key);
+      const record = readRootfsRecord(home, key);
       const resumed = snapshots.filter(({ manifest }) => manifest?.subject.rootfs === key);
       const made = record ? Date.parse(record.built_at) : await modifiedMs(home.rootfs(key));
       const usedMs = Math.max(made, ...resumed.map((snapshot) => snapshot.usedMs));
@@ -132,7 +132,7 @@ function imagesOf(spec: TemplateSpec, sources: Sources): string[] {
 async function readSnapshots(home: KilnHome, present: Present | undefined): Promise<CachedSnapshot[]> {
   return Promise.all(
     (await foldersIn(home.snapshots)).map(async (key): Promise<CachedSnapshot> => {
-      const manifest = await readManifest(home, key);
+      const manifest = readManifest(home, key);
       return {
         key,
         manifest,

@@ -1,16 +1,21 @@
-import { access, constants } from "node:fs/promises";
+import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
 /** The path of `command` as PATH has it, or undefined. */
-export async function findCommand(command: string): Promise<string | undefined> {
+export function findCommand(command: string): string | undefined {
   for (const directory of (process.env.PATH ?? "").split(delimiter)) {
     const path = join(directory, command);
     if (directory === "") continue;
-    const executable = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (executable) return path;
+    if (isExecutable(path)) return path;
   }
   return undefined;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -9,7 +9,7 @@ import type { Vmm } from "../vmm/vmm.ts";
  * @throws KilnError `HOST_UNSUPPORTED` when none was ever used here.
  */
 export async function presentEngine(home: KilnHome): Promise<Vmm> {
-  const probe = await readProbe(home.probe("qemu"));
+  const probe = readProbe(home.probe("qemu"));
   if (probe) return new QemuEngine(probe);
   throw new KilnError(
     "HOST_UNSUPPORTED",

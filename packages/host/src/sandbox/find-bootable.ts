@@ -9,7 +9,12 @@ import { QemuEngine } from "../vmm/qemu/qemu.ts";
 import type { Bootable } from "./sandbox.ts";
 import { markUsed } from "./variants.ts";
 
-/** What sandboxes of `spec` in this size start from, or undefined when any of it has to be built first. Builds nothing. */
+/**
+ * What sandboxes of `spec` in this size start from, or undefined when any of it has to be built first. Builds nothing.
+ *
+ * Every create asks. The records that answer are small and most likely in memory, so they are read at once: by way of the thread pool
+ * each takes ten times as long.
+ */
 export async function findBootable(
   home: KilnHome,
   spec: TemplateSpec,
@@ -17,14 +22,11 @@ export async function findBootable(
 ): Promise<Bootable | undefined> {
   const [kernel, rootfs] = await Promise.all([findKernel(home), findRootfs(home, spec)]);
   if (!kernel || !rootfs) return undefined;
-  const probe = await knownProbe(home.probe("qemu"), kernel);
+  const probe = knownProbe(home.probe("qemu"), kernel);
   if (!probe) return undefined;
   const vmm = new QemuEngine(probe);
   const { vcpu = spec.vcpu, memoryMib = spec.memory_mib } = size;
-  const snapshot = await findSnapshot(
-    home,
-    subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec)),
-  );
+  const snapshot = findSnapshot(home, subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec)));
   if (!snapshot) return undefined;
   void markUsed(home, snapshot.manifest.key);
   return { vmm, rootfs, kernel, snapshot };

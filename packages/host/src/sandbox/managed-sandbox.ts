@@ -136,12 +136,14 @@ export class ManagedSandbox {
     return this.#mutex.run(async () => {
       const live = this.#live;
       if (!live || this.state === "dead") throw this.#wrongState("running");
+      const { maxProcesses } = this.#record;
       this.#record = { ...this.#record, ...change };
       await connectVm(this.#context, this.#record, live.vm);
-      greet(live.agent, {
-        ...this.#record,
-        source: { ...this.#record.source, generation: live.agent.generation },
-      });
+      // It knows who it is since it was started.
+      if (this.#record.maxProcesses !== maxProcesses) {
+        const source = { ...this.#record.source, generation: live.agent.generation };
+        greet(live.agent, { ...this.#record, source });
+      }
       await this.#write({ state: "running" });
     });
   }

@@ -46,7 +46,7 @@ export async function pullTemplate(
     if (!kernel) return;
     const agent = async () =>
       (await ensureAgent(home, { ...(onProgress && { onProgress }), ...(signal && { signal }) })).path;
-    if (!(await knownProbe(home.probe("qemu"), kernel))) await ensureWhole([kernel.vmlinuz, kernel.initrd]);
+    if (!knownProbe(home.probe("qemu"), kernel)) await ensureWhole([kernel.vmlinuz, kernel.initrd]);
     const vmm = new QemuEngine(await probeQemu(home.probe("qemu"), kernel, agent, signal));
     const rootfs = { key: rootfsKeyOf(manifest) };
     const subject = subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec));

@@ -113,7 +113,7 @@ export class SandboxHost implements AsyncDisposable {
     const subject = subjectOf(rootfs, kernel, vmm, size, checksOf(spec));
     const folders = [this.#home.artifact("kernel", kernel.key), this.#home.snapshot(snapshotKey(subject))];
     await this.#uses.add(folders, signal);
-    const isFound = (await findSnapshot(this.#home, subject)) !== undefined;
+    const isFound = findSnapshot(this.#home, subject) !== undefined;
     const snapshot = await ensureSnapshot(
       { home: this.#home, disks: this.#disks, directory: this.#directory, ...report },
       {

@@ -1,4 +1,5 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { KilnHome } from "../home.ts";
@@ -32,10 +33,10 @@ export async function writeSavedTemplate(home: KilnHome, template: SavedTemplate
 }
 
 /** The template `name` that was made from a sandbox, or undefined. */
-export async function readSavedTemplate(home: KilnHome, name: string): Promise<SavedTemplate | undefined> {
+export function readSavedTemplate(home: KilnHome, name: string): SavedTemplate | undefined {
   if (!TEMPLATE_NAME.test(name)) return undefined;
   try {
-    return SavedTemplateSchema.parse(JSON.parse(await readFile(fileOf(home, name), "utf8")));
+    return SavedTemplateSchema.parse(JSON.parse(readFileSync(fileOf(home, name), "utf8")));
   } catch {
     return undefined;
   }
@@ -44,7 +45,7 @@ export async function readSavedTemplate(home: KilnHome, name: string): Promise<S
 export async function listSavedTemplates(home: KilnHome): Promise<SavedTemplate[]> {
   const files = await readdir(home.savedTemplates).catch(() => []);
   const names = files.filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -".json".length));
-  const found = await Promise.all(names.sort().map((name) => readSavedTemplate(home, name)));
+  const found = names.sort().map((name) => readSavedTemplate(home, name));
   return found.filter((template) => template !== undefined);
 }
 

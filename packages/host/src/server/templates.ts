@@ -24,7 +24,7 @@ export function describeSaved({ name, vcpu, memoryMib }: SavedTemplate): Templat
 
 /** @throws KilnError `CONFLICT` when there is a template of that name: one is never put in another's place. */
 export async function refuseKnownName(home: KilnHome, name: string): Promise<void> {
-  const isSaved = (await readSavedTemplate(home, name)) !== undefined;
+  const isSaved = readSavedTemplate(home, name) !== undefined;
   const spec = (await listTemplates(home)).find((entry) => entry.name === name);
   if (!isSaved && spec === undefined) return;
   throw new KilnError("CONFLICT", `there is a template named "${name}"`, {
@@ -46,7 +46,7 @@ export async function describeTemplates(home: KilnHome): Promise<Template[]> {
 
 /** @throws KilnError `TEMPLATE_NOT_FOUND`. */
 export async function describeTemplate(home: KilnHome, name: string, withSpec = true): Promise<Template> {
-  const saved = await readSavedTemplate(home, name);
+  const saved = readSavedTemplate(home, name);
   if (saved) return describeSaved(saved);
   const source = (await listTemplates(home)).find((entry) => entry.name === name)?.source ?? "user";
   try {
@@ -70,7 +70,7 @@ export async function describeTemplate(home: KilnHome, name: string, withSpec = 
 
 /** What sandboxes of the template `name` in its own size start from, or undefined while it is not built. */
 export async function findLaunchable(home: KilnHome, name: string): Promise<Launchable | undefined> {
-  const saved = await readSavedTemplate(home, name);
+  const saved = readSavedTemplate(home, name);
   if (saved) return fromSavedTemplate(saved);
   const found = await findBootable(home, await resolveTemplate(home, name));
   return found && fromBootable(home, name, found);
@@ -87,7 +87,7 @@ export async function launchableOf(
   onBuild: (id: string) => void,
   signal?: AbortSignal,
 ): Promise<Launchable> {
-  const saved = await readSavedTemplate(home, name);
+  const saved = readSavedTemplate(home, name);
   if (saved) {
     const { vcpu = saved.vcpu, memoryMib = saved.memoryMib } = size;
     if (vcpu !== saved.vcpu || memoryMib !== saved.memoryMib) {
@@ -113,7 +113,7 @@ export async function launchableOf(
 
 /** Removes a template and what was built from it. @throws KilnError `TEMPLATE_NOT_FOUND`. */
 export async function forgetTemplate(home: KilnHome, holdings: Holdings, name: string): Promise<void> {
-  const saved = await readSavedTemplate(home, name);
+  const saved = readSavedTemplate(home, name);
   if (saved) {
     await holdings.removeTemplate(saved);
     return;

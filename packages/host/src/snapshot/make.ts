@@ -46,19 +46,19 @@ export interface SnapshotContext {
 
 /** The snapshot of `request`, made if there is none. Two callers at once make it once. */
 export async function ensureSnapshot(context: SnapshotContext, request: SnapshotRequest): Promise<Snapshot> {
-  const found = await findSnapshot(context.home, request.subject);
+  const found = findSnapshot(context.home, request.subject);
   if (found) return found;
   const key = snapshotKey(request.subject);
   return runStage(context.onProgress, "snapshot", async (update) => {
     const notice = setTimeout(() => update("waiting for another process that makes it"), WAITING_NOTICE_MS);
     const locking = lockFile(context.home.lock(`snapshot-${key}`), context.signal);
     await using _lock = await locking.finally(() => clearTimeout(notice));
-    const made = await findSnapshot(context.home, request.subject);
+    const made = findSnapshot(context.home, request.subject);
     if (made) return made;
     await using scratch = await openOwnedFolder(context.home.tmp);
     await make(context, request, scratch, update);
     await publishFolder(scratch.path, context.home.snapshot(key));
-    const snapshot = await findSnapshot(context.home, request.subject);
+    const snapshot = findSnapshot(context.home, request.subject);
     if (!snapshot) throw new KilnError("INTERNAL", `the snapshot just made is not valid: ${key}`);
     return snapshot;
   });

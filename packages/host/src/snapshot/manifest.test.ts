@@ -40,23 +40,23 @@ test("a snapshot is found whole or not at all", async () => {
   try {
     const home = new KilnHome(root);
     const { files, manifest } = snapshotPaths(home.snapshot(snapshotKey(SUBJECT)));
-    assert.equal(await findSnapshot(home, SUBJECT), undefined);
+    assert.equal(findSnapshot(home, SUBJECT), undefined);
     await mkdir(dirname(manifest), { recursive: true });
     await writeFile(manifest, encodeManifest(SUBJECT, 1, 100));
-    assert.equal(await findSnapshot(home, SUBJECT), undefined, "without memory and state");
+    assert.equal(findSnapshot(home, SUBJECT), undefined, "without memory and state");
     await writeFile(files.state, "state");
     await writeFile(files.memory, "");
     await truncate(files.memory, 512 * 1024 * 1024);
-    assert.equal((await findSnapshot(home, SUBJECT))?.manifest.generation, 1);
+    assert.equal(findSnapshot(home, SUBJECT)?.manifest.generation, 1);
     await truncate(files.memory, 512 * 1024 * 1024 - 4_096);
-    assert.equal(await findSnapshot(home, SUBJECT), undefined, "with memory cut short");
+    assert.equal(findSnapshot(home, SUBJECT), undefined, "with memory cut short");
     await truncate(files.memory, 512 * 1024 * 1024);
     await writeFile(files.state, "");
-    assert.equal(await findSnapshot(home, SUBJECT), undefined, "with an empty state");
+    assert.equal(findSnapshot(home, SUBJECT), undefined, "with an empty state");
     await writeFile(files.state, "state");
     for (const text of ["", "{", "{}", encodeManifest({ ...SUBJECT, vcpu: 1 }, 1, 100)]) {
       await writeFile(manifest, text);
-      assert.equal(await findSnapshot(home, SUBJECT), undefined, `with the manifest ${text.slice(0, 20)}`);
+      assert.equal(findSnapshot(home, SUBJECT), undefined, `with the manifest ${text.slice(0, 20)}`);
     }
   } finally {
     await rm(root, { recursive: true });

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import canonicalize from "canonicalize";
 import { z } from "zod";
@@ -91,10 +91,10 @@ export function encodeManifest(subject: SnapshotSubject, generation: number, boo
 }
 
 /** The manifest of the snapshot `key`, or undefined when there is none or it is damaged. */
-export async function readManifest(home: KilnHome, key: string): Promise<SnapshotManifest | undefined> {
+export function readManifest(home: KilnHome, key: string): SnapshotManifest | undefined {
   let content: unknown;
   try {
-    content = JSON.parse(await readFile(snapshotPaths(home.snapshot(key)).manifest, "utf8"));
+    content = JSON.parse(readFileSync(snapshotPaths(home.snapshot(key)).manifest, "utf8"));
   } catch {
     return undefined;
   }
@@ -103,14 +103,14 @@ export async function readManifest(home: KilnHome, key: string): Promise<Snapsho
 }
 
 /** The snapshot of `subject`, or undefined when there is none or it is damaged. */
-export async function findSnapshot(home: KilnHome, subject: SnapshotSubject): Promise<Snapshot | undefined> {
+export function findSnapshot(home: KilnHome, subject: SnapshotSubject): Snapshot | undefined {
   const key = snapshotKey(subject);
   const directory = home.snapshot(key);
   const { files, diskLayer } = snapshotPaths(directory);
-  const manifest = await readManifest(home, key);
+  const manifest = readManifest(home, key);
   if (!manifest) return undefined;
-  const memory = await stat(files.memory).catch(() => undefined);
-  const state = await stat(files.state).catch(() => undefined);
+  const memory = statSync(files.memory, { throwIfNoEntry: false });
+  const state = statSync(files.state, { throwIfNoEntry: false });
   if (memory?.size !== manifest.memoryBytes || !state?.size) return undefined;
   return { manifest, directory, files, diskLayer };
 }

@@ -1,4 +1,5 @@
-import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { readFileSync, statSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { KilnError, systemErrorCode } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
@@ -144,10 +145,10 @@ async function readSpec(path: string): Promise<unknown> {
 
 async function readText(path: string): Promise<string | undefined> {
   try {
-    const found = await stat(path);
+    const found = statSync(path);
     if (!found.isFile()) throw new KilnError("SPEC_INVALID", `${path} is not a file`);
     if (found.size > MAX_SPEC_BYTES) throw new KilnError("SPEC_INVALID", `${path} is larger than 1 MiB`);
-    return await readFile(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch (error) {
     if (error instanceof KilnError) throw error;
     const code = systemErrorCode(error);

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { KilnError, systemErrorCode } from "../../errors.ts";
@@ -31,7 +31,7 @@ export async function configuredSources(home: KilnHome): Promise<Partial<Sources
   const path = join(home.root, "config.json");
   let content: unknown = {};
   try {
-    content = JSON.parse(await readFile(path, "utf8"));
+    content = JSON.parse(readFileSync(path, "utf8"));
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw wrong(path, "is not JSON", error);
   }
@@ -56,7 +56,7 @@ function wrong(path: string, what: string, cause: unknown): KilnError {
 /** What was found out before, or undefined. */
 export async function readFoundSources(home: KilnHome): Promise<FoundSources | undefined> {
   try {
-    return foundSchema.parse(JSON.parse(await readFile(home.probe("sources"), "utf8")));
+    return foundSchema.parse(JSON.parse(readFileSync(home.probe("sources"), "utf8")));
   } catch {
     return undefined; // Missing, or of another version of Kiln: found out again.
   }

@@ -52,7 +52,7 @@ export function addSystemRoutes(app: App, { home, config, sandboxes, metrics }: 
     "/v1/info",
     { schema: { tags, summary: "Version, engine, limits and use", response: { 200: Info, ...errors } } },
     async () => {
-      const probe = await readProbe(home.probe("qemu"));
+      const probe = readProbe(home.probe("qemu"));
       const { sandboxes: count, memoryMib } = usage(sandboxes.records);
       return {
         version: VERSION,

@@ -1,5 +1,5 @@
 import { execFile, spawn } from "node:child_process";
-import { access, constants, readFile, stat } from "node:fs/promises";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { promisify } from "node:util";
 import { z } from "zod";
@@ -43,8 +43,8 @@ const Probe = z.object({
 export type QemuProbe = z.infer<typeof Probe>;
 
 /** Path of QEMU on this machine. */
-async function findQemu(): Promise<string> {
-  const path = await findCommand(BINARY);
+function findQemu(): string {
+  const path = findCommand(BINARY);
   if (path !== undefined) return path;
   throw new KilnError("HOST_UNSUPPORTED", `${BINARY} is not installed`, {
     hint: "apt-get install qemu-system-x86",
@@ -63,8 +63,8 @@ export async function probeQemu(
   guestAgent: () => Promise<string>,
   signal?: AbortSignal,
 ): Promise<QemuProbe> {
-  const subject = await describeSubject(kernel);
-  const known = await readProbe(file);
+  const subject = describeSubject(kernel);
+  const known = readProbe(file);
   if (known && isAbout(known, subject)) return known;
 
   const version = await qemuVersion(subject.binary);
@@ -78,40 +78,53 @@ export async function probeQemu(
 }
 
 /** What was found out about the present QEMU with `kernel`, or undefined: nothing is tried. */
-export async function knownProbe(file: string, kernel: { key: string }): Promise<QemuProbe | undefined> {
-  const known = await readProbe(file);
-  return known && isAbout(known, await describeSubject(kernel)) ? known : undefined;
+export function knownProbe(file: string, kernel: { key: string }): QemuProbe | undefined {
+  const known = readProbe(file);
+  return known && isAbout(known, describeSubject(kernel)) ? known : undefined;
 }
 
 /** What was found out last, whatever it was about. */
-export async function readProbe(file: string): Promise<QemuProbe | undefined> {
-  return Probe.safeParse(await readJson(file)).data;
+export function readProbe(file: string): QemuProbe | undefined {
+  return Probe.safeParse(readJson(file)).data;
 }
 
 const isAbout = (probe: QemuProbe, subject: QemuProbe["subject"]) =>
   JSON.stringify(probe.subject) === JSON.stringify(subject);
 
-async function describeSubject(kernel: { key: string }): Promise<QemuProbe["subject"]> {
-  const binary = await findQemu();
-  const { size, mtimeMs } = await stat(binary);
+function describeSubject(kernel: { key: string }): QemuProbe["subject"] {
+  const binary = findQemu();
+  const { size, mtimeMs } = statSync(binary);
   return {
     binary,
     binarySize: size,
     binaryModifiedMs: mtimeMs,
     hostKernel: release(),
-    hostCpu: cpus()[0]?.model ?? "unknown",
-    kvmDevice: await access("/dev/kvm", constants.R_OK | constants.W_OK).then(
-      () => true,
-      () => false,
-    ),
+    hostCpu: hostCpu(),
+    kvmDevice: mayOpenKvm(),
     guestKernel: kernel.key,
     user: process.geteuid?.() ?? -1,
   };
 }
 
-async function readJson(file: string): Promise<unknown> {
+let knownCpu: string | undefined;
+
+function hostCpu(): string {
+  knownCpu ??= cpus()[0]?.model ?? "unknown"; // Takes a millisecond to ask.
+  return knownCpu;
+}
+
+function mayOpenKvm(): boolean {
   try {
-    return JSON.parse(await readFile(file, "utf8"));
+    accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
   } catch {
     return undefined; // Absent or damaged: found out again.
   }

@@ -96,7 +96,7 @@ async function commandOf(
   args: readonly string[],
 ): Promise<[string, string[]]> {
   if (!files.onDemand) return [subject.binary, [...args]];
-  return withSmallPages(await findCommand("perl"), subject.binary, args);
+  return withSmallPages(findCommand("perl"), subject.binary, args);
 }
 
 async function loadState(qmp: QmpClient): Promise<void> {
