@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import type { Isolation } from "@kiln/host/vmm/qemu/isolation.ts";
+import type { Isolation } from "@kiln/host/vmm/jail/isolation.ts";
 import { readProbe } from "@kiln/host/vmm/qemu/probe.ts";
 import { opensMemoryReadOnly } from "@kiln/host/vmm/qemu/view.ts";
 import type { Vm, VmConfig } from "@kiln/host/vmm/vmm.ts";

@@ -1,3 +1,4 @@
+import type { EngineName } from "@kiln/sdk/types.ts";
 import { InvalidArgumentError } from "commander";
 
 /** Parser of a whole number within limits, for an option's value. */
@@ -10,6 +11,17 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
     return value;
   };
 }
+
+const ENGINES: readonly string[] = ["qemu", "firecracker"] satisfies EngineName[];
+
+/** Parser of an engine's name. */
+export function engineName(text: string): EngineName {
+  if (!ENGINES.includes(text)) throw new InvalidArgumentError(`It must be one of ${ENGINES.join(", ")}.`);
+  return text as EngineName;
+}
+
+/** The option `--engine`. */
+export const ENGINE_OPTION = ["--engine <name>", "qemu or firecracker (default: qemu)", engineName] as const;
 
 /** Collects repeated NAME=VALUE options; NAME alone takes the value of this process's environment. */
 export function environmentVariable(

@@ -2,7 +2,7 @@ import { fromWire } from "./convert.ts";
 import { fromErrorBody, KilnError } from "./errors.ts";
 import { decodeLines } from "./transport/lines.ts";
 import type { Transport } from "./transport/transport.ts";
-import type { Build, BuildEvent, CallOptions } from "./types.ts";
+import type { Build, BuildEvent, CallOptions, EngineName } from "./types.ts";
 
 /** Pause before the events of a build are asked for again after a cut, in milliseconds. */
 const AGAIN_PAUSE_MS = 200;
@@ -15,6 +15,7 @@ export type TemplateSpec = { name: string } & Record<string, unknown>;
 export interface BuildOptions extends CallOptions {
   vcpu?: number;
   memoryMib?: number;
+  engine?: EngineName;
   /** How long one step may take, in seconds. @default as the daemon's configuration says: an hour */
   stepTimeoutS?: number;
 }
@@ -30,10 +31,10 @@ export class Builds {
   /** Starts a build of a template or a spec, or queues it; the same one twice at once is one build. */
   async start(
     template: string | TemplateSpec,
-    { signal, vcpu, memoryMib, stepTimeoutS }: BuildOptions = {},
+    { signal, vcpu, memoryMib, engine, stepTimeoutS }: BuildOptions = {},
   ): Promise<Build> {
     const what = typeof template === "string" ? { template } : { spec: template };
-    const json = { ...what, vcpu, memory_mib: memoryMib, step_timeout_s: stepTimeoutS };
+    const json = { ...what, vcpu, memory_mib: memoryMib, engine, step_timeout_s: stepTimeoutS };
     return fromWire<Build>(await this.#transport.json("POST", "/v1/builds", { json, signal }));
   }
 

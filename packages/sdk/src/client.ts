@@ -7,7 +7,16 @@ import { Templates } from "./templates.ts";
 import { type EndpointOptions, resolveEndpoint } from "./transport/endpoint.ts";
 import { decodeLines } from "./transport/lines.ts";
 import { readAll, Transport } from "./transport/transport.ts";
-import type { Build, BuildEvent, CallOptions, Info, Network, SandboxInfo, SandboxState } from "./types.ts";
+import type {
+  Build,
+  BuildEvent,
+  CallOptions,
+  EngineName,
+  Info,
+  Network,
+  SandboxInfo,
+  SandboxState,
+} from "./types.ts";
 
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
@@ -23,6 +32,8 @@ export interface SandboxOptions extends CallOptions {
   image: string;
   vcpu?: number;
   memoryMib?: number;
+  /** What runs it. @default the host's own choice */
+  engine?: EngineName;
   /** Variables of every program that is started in it. */
   env?: Record<string, string>;
   metadata?: Record<string, string>;

@@ -23,6 +23,7 @@ export type {
   CollectedPart,
   DiskEntry,
   DiskUsage,
+  EngineName,
   ErrorBody,
   FileInfo,
   Info,

@@ -83,6 +83,9 @@ export interface Stats {
   guestMemoryAvailableBytes: number;
 }
 
+/** What runs a VM. */
+export type EngineName = "qemu" | "firecracker";
+
 export interface Template {
   name: string;
   source: "built-in" | "user" | "snapshot";

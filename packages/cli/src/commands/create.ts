@@ -1,6 +1,15 @@
+import type { EngineName } from "@kiln/sdk/types.ts";
 import type { Command } from "commander";
 import { openClient } from "../client.ts";
-import { duration, environmentVariable, given, keyValue, repeated, wholeNumber } from "../options.ts";
+import {
+  duration,
+  ENGINE_OPTION,
+  environmentVariable,
+  given,
+  keyValue,
+  repeated,
+  wholeNumber,
+} from "../options.ts";
 import { createProgress } from "../output/progress.ts";
 import { printJson } from "../output/table.ts";
 import { type NetworkFlags, networkOf } from "../sandbox/network.ts";
@@ -12,6 +21,7 @@ interface CreateFlags extends NetworkFlags {
   metadata?: Record<string, string>;
   vcpu?: number;
   memory?: number;
+  engine?: EngineName;
   timeout?: number;
   onTimeout?: string;
   maxDisk?: number;
@@ -35,6 +45,7 @@ export function addCreate(program: Command): void {
     .option("-m, --metadata <KEY=VALUE>", "note something about it (repeatable)", keyValue)
     .option("--vcpu <n>", "virtual CPUs (default: the template's)", wholeNumber(1, 64))
     .option("--memory <MiB>", "memory in MiB (default: the template's)", wholeNumber(128, 1_048_576))
+    .option(...ENGINE_OPTION)
     .option("--timeout <duration>", "end it after this time, such as 30m or 8h (default: never)", duration)
     .option("--on-timeout <what>", "kill or pause it then (default: kill)")
     .option("--network <what>", "none or full (default: full)")
@@ -62,7 +73,7 @@ Examples:
       const signal = new Signals().cancelled;
       const client = openClient();
       const onProgress = createProgress();
-      const size = given({ vcpu: flags.vcpu, memoryMib: flags.memory });
+      const size = given({ vcpu: flags.vcpu, memoryMib: flags.memory, engine: flags.engine });
       const { id, info } = await client.sandbox({
         image: await templateName(client, template, { ...size, signal, onProgress }),
         ...size,

@@ -1,5 +1,14 @@
+import type { EngineName } from "@kiln/sdk/types.ts";
 import type { Command } from "commander";
-import { duration, environmentVariable, given, programOf, repeated, wholeNumber } from "../options.ts";
+import {
+  duration,
+  ENGINE_OPTION,
+  environmentVariable,
+  given,
+  programOf,
+  repeated,
+  wholeNumber,
+} from "../options.ts";
 import { type NetworkFlags, networkOf } from "../sandbox/network.ts";
 import { Signals } from "../signals.ts";
 
@@ -9,6 +18,7 @@ interface RunFlags extends NetworkFlags {
   user?: string;
   vcpu?: number;
   memory?: number;
+  engine?: EngineName;
   timeout?: number;
   interactive?: boolean;
   tty?: boolean;
@@ -46,6 +56,7 @@ export function addRun(program: Command): void {
     .option("-u, --user <user>", "name, name:group, uid or uid:gid (default: the template's)")
     .option("--vcpu <n>", "virtual CPUs (default: the template's)", wholeNumber(1, 64))
     .option("--memory <MiB>", "memory in MiB (default: the template's)", wholeNumber(128, 1_048_576))
+    .option(...ENGINE_OPTION)
     .option("--network <what>", "none or full (default: full)")
     .option("--allow <host>", "reach this name, address or host:port alone (repeatable)", repeated)
     .option("--timeout <duration>", "kill the command after this time, such as 30s or 5m", duration)
@@ -70,6 +81,7 @@ export function addRun(program: Command): void {
             user: flags.user,
             vcpu: flags.vcpu,
             memoryMib: flags.memory,
+            engine: flags.engine,
             network: networkOf(flags),
             timeoutMs: flags.timeout,
           }),

@@ -1,5 +1,6 @@
+import type { EngineName } from "@kiln/sdk/types.ts";
 import type { Command } from "commander";
-import { duration, given, wholeNumber } from "../options.ts";
+import { duration, ENGINE_OPTION, given, wholeNumber } from "../options.ts";
 import { Signals } from "../signals.ts";
 import { addTemplateContents } from "./template-contents.ts";
 
@@ -9,6 +10,7 @@ const TEMPLATE_ARGUMENT = ["<template>", "name of a template, or path of a spec 
 interface BuildFlags {
   vcpu?: number;
   memory?: number;
+  engine?: EngineName;
   json?: boolean;
   detach?: boolean;
   locked?: string;
@@ -40,6 +42,7 @@ Examples:
     .argument(...TEMPLATE_ARGUMENT)
     .option("--vcpu <n>", "make the snapshot for this many virtual CPUs", wholeNumber(1, 64))
     .option("--memory <MiB>", "make the snapshot for this much memory", wholeNumber(128, 1_048_576))
+    .option(...ENGINE_OPTION)
     .option("--locked <lock.json>", "of the versions that kiln template lock has printed, or not at all")
     .option("--refresh", "look for newer versions of everything; what is kept is a template of your own")
     .option(
@@ -71,6 +74,7 @@ Exit codes: 2 bad spec, 5 a step or a check failed, 6 no room on the disk, 7 the
           ...given({
             vcpu: flags.vcpu,
             memoryMib: flags.memory,
+            engine: flags.engine,
             locked: flags.locked,
             stepTimeoutS: flags.stepTimeout === undefined ? undefined : Math.ceil(flags.stepTimeout / 1000),
           }),

@@ -1,6 +1,7 @@
 import { KilnError } from "@kiln/sdk/errors.ts";
-import type { Network } from "@kiln/sdk/types.ts";
+import type { EngineName, Network } from "@kiln/sdk/types.ts";
 import { openClient } from "../client.ts";
+import { given } from "../options.ts";
 import { createProgress } from "../output/progress.ts";
 import type { Signals } from "../signals.ts";
 import { templateName } from "../template/template-name.ts";
@@ -22,6 +23,7 @@ export interface RunRequest {
   user?: string;
   vcpu?: number;
   memoryMib?: number;
+  engine?: EngineName;
   network?: Network;
   timeoutMs?: number;
   /** Whether the command gets a terminal. */
@@ -30,16 +32,16 @@ export interface RunRequest {
 
 /** Runs a command in a fresh sandbox with this process's standard streams; returns the exit code to end with. */
 export async function runCommand(request: RunRequest, signals: Signals): Promise<number> {
-  const { template, argv, vcpu, memoryMib, network, tty, ...rest } = request;
+  const { template, argv, vcpu, memoryMib, engine, network, tty, ...rest } = request;
   const signal = signals.cancelled;
   const client = openClient();
   const onProgress = createProgress();
-  const size = { ...(vcpu === undefined ? {} : { vcpu }), ...(memoryMib === undefined ? {} : { memoryMib }) };
-  const image = await templateName(client, template, { ...size, signal, onProgress });
+  const variant = given({ vcpu, memoryMib, engine });
+  const image = await templateName(client, template, { ...variant, signal, onProgress });
   // Held: the daemon ends it with this process, however that ends.
   await using sandbox = await client.sandbox({
     image,
-    ...size,
+    ...variant,
     ...(network === undefined ? {} : { network }),
     held: true,
     signal,

@@ -21,8 +21,8 @@ import { checksOf, parentOf } from "../template/lineage.ts";
 import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { listTemplates, resolveTemplate } from "../template/templates.ts";
-import { knownProbe } from "../vmm/qemu/probe.ts";
-import { QemuEngine } from "../vmm/qemu/qemu.ts";
+import { DEFAULT_ENGINE, EngineName, knownEngine } from "../vmm/engines.ts";
+import type { Vmm } from "../vmm/vmm.ts";
 
 /** What a template's name stands for now. */
 export interface KnownTemplate {
@@ -73,8 +73,7 @@ export interface Caches {
 /** Reads records and manifests; how much they take on the disk is not looked at. */
 export async function readCaches(home: KilnHome): Promise<Caches> {
   const kernel = await findKernel(home);
-  const probe = kernel && knownProbe(home.probe("qemu"), kernel);
-  const present = kernel && probe && { kernel, vmm: new QemuEngine(probe) };
+  const present = kernel && { kernel, engines: await knownEngines(home, kernel) };
   const [templates, snapshots, kernels, agents] = await Promise.all([
     knownTemplates(home, present),
     readSnapshots(home, present),
@@ -93,9 +92,14 @@ export async function readCaches(home: KilnHome): Promise<Caches> {
   return { templates, rootfs, snapshots, kernels, agents };
 }
 
+async function knownEngines(home: KilnHome, kernel: { key: string }): Promise<Vmm[]> {
+  const found = EngineName.options.map((name) => knownEngine(name, { probeFile: home.probe, kernel }));
+  return (await Promise.all(found)).filter((engine) => engine !== undefined);
+}
+
 interface Present {
   kernel: { key: string };
-  vmm: QemuEngine;
+  engines: Vmm[];
 }
 
 async function knownTemplates(home: KilnHome, present: Present | undefined): Promise<KnownTemplate[]> {
@@ -108,7 +112,8 @@ async function knownTemplates(home: KilnHome, present: Present | undefined): Pro
       const rootfs = await rootfsKey(home, spec);
       if (rootfs === undefined || sources === undefined) known.push(unknown);
       else {
-        const snapshot = present && ownSnapshot(spec, rootfs, present);
+        const vmm = present?.engines.find(({ engine }) => engine === DEFAULT_ENGINE);
+        const snapshot = present && vmm && ownSnapshot(spec, rootfs, present.kernel, vmm);
         known.push({ name, rootfs, snapshot, images: imagesOf(spec, sources) });
       }
     } catch (error) {
@@ -119,7 +124,7 @@ async function knownTemplates(home: KilnHome, present: Present | undefined): Pro
   return known;
 }
 
-function ownSnapshot(spec: TemplateSpec, key: string, { kernel, vmm }: Present): string {
+function ownSnapshot(spec: TemplateSpec, key: string, kernel: { key: string }, vmm: Vmm): string {
   const size = { vcpu: spec.vcpu, memoryMib: spec.memory_mib };
   return snapshotKey(subjectOf({ key }, kernel, vmm, size, checksOf(spec)));
 }
@@ -145,9 +150,12 @@ async function readSnapshots(home: KilnHome, present: Present | undefined): Prom
 }
 
 function isOutdated({ kernel, vmm }: SnapshotSubject, present: Present): boolean {
-  const identity: Record<string, string> = present.vmm.identity;
+  if (kernel !== present.kernel.key) return true;
+  const engine = present.engines.find(({ engine }) => engine === vmm.engine);
+  if (engine === undefined) return false; // Nothing is known of it, so nothing has changed.
+  const { identity } = engine;
   const names = new Set([...Object.keys(vmm), ...Object.keys(identity)]);
-  return kernel !== present.kernel.key || [...names].some((name) => vmm[name] !== identity[name]);
+  return [...names].some((name) => vmm[name] !== identity[name]);
 }
 
 async function readArtifacts(

@@ -6,7 +6,8 @@ import { GuestAgent } from "../guest/agent.ts";
 import { makeIdentity } from "../guest/identity.ts";
 import type { KilnHome } from "../home.ts";
 import type { NetworkService } from "../network/network-service.ts";
-import type { Vm, VmConfig, Vmm } from "../vmm/vmm.ts";
+import type { Vm, VmConfig } from "../vmm/vmm.ts";
+import type { Engines } from "./engine.ts";
 import { usableFiles } from "./lazy-memory.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
 
@@ -24,7 +25,7 @@ export interface LiveContext {
   home: KilnHome;
   disks: DiskService;
   networks: NetworkService;
-  engine: () => Promise<Vmm>;
+  engines: Engines;
 }
 
 /** Where a sandbox's VM has its sockets and its log. */
@@ -74,7 +75,7 @@ export async function startVm(
   record: SandboxRecord,
   signal?: AbortSignal,
 ): Promise<LiveVm> {
-  const { home, disks, engine } = context;
+  const { home, disks, engines } = context;
   const folder = vmFolder(home, record.id);
   await using cleanup = new AsyncDisposableStack();
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -83,7 +84,7 @@ export async function startVm(
   cleanup.defer(() => disk.discard());
   const source = join(home.root, record.source.folder);
   const files = await usableFiles({ memory: join(source, "memory"), state: join(source, "state") });
-  const vmm = await engine();
+  const vmm = await engines.of(record.engine);
   const vm = cleanup.use(await vmm.restore(vmConfig(home, record, disk), files, signal));
   await connectVm(context, record, vm);
   const agent = agentOf(vm);
@@ -116,10 +117,10 @@ export function greet(agent: GuestAgent, record: SandboxRecord): void {
 }
 
 /** Takes up the VM of `record` that a former daemon left running. @throws KilnError when it is gone. */
-export async function adoptVm({ home, disks, engine }: LiveContext, record: SandboxRecord): Promise<LiveVm> {
+export async function adoptVm({ home, disks, engines }: LiveContext, record: SandboxRecord): Promise<LiveVm> {
   if (record.process === undefined) throw new KilnError("VM_FAILED", "its VM was never seen running");
   const disk = await disks.adopt(diskOptions(home, record));
-  const vmm = await engine();
+  const vmm = await engines.of(record.engine);
   const vm = await vmm.adopt(vmConfig(home, record, disk), record.process);
   try {
     await vm.resume(); // It stands still when the daemon died while it was being saved.

@@ -375,17 +375,17 @@ export class ManagedSandbox {
   /** Takes up what a former daemon left of it. Afterwards it runs, is paused, or is dead with a reason. */
   adopt(): Promise<void> {
     return this.#mutex.run(async () => {
-      const { home, engine } = this.#context;
-      const { state, saved, disk } = this.#record;
+      const { home, engines } = this.#context;
+      const { state, saved, disk, engine } = this.#record;
       if (state === "dead" || state === "paused") return;
       if (state === "resuming") {
-        await (await engine()).kill(vmFolder(home, this.id));
+        await (await engines.of(engine)).kill(vmFolder(home, this.id));
         await this.#write({ state: "paused", process: undefined });
         return;
       }
       const sealed = disk.nextDiff !== undefined && (await isSealed(join(home.root, disk.diff)));
       if (state === "pausing" && saved) {
-        await (await engine()).kill(vmFolder(home, this.id));
+        await (await engines.of(engine)).kill(vmFolder(home, this.id));
         if (!sealed) await this.#context.disks.seal(diskOptions(home, this.#record));
         await this.#becomePaused();
         return;
@@ -397,7 +397,7 @@ export class ManagedSandbox {
       try {
         await this.#goLive(await adoptVm(this.#context, this.#record)); // One that was being paused runs on.
       } catch (error) {
-        await (await engine()).kill(vmFolder(home, this.id));
+        await (await engines.of(engine)).kill(vmFolder(home, this.id));
         await this.#markDead(error instanceof Error ? error.message : String(error));
       }
     });

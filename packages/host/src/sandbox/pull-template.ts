@@ -9,13 +9,10 @@ import { rootfsKeyOf } from "../store/format/template-manifest.ts";
 import { openMissing } from "../store/pull-missing.ts";
 import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
-import { knownProbe, probeQemu } from "../vmm/qemu/probe.ts";
-import { QemuEngine } from "../vmm/qemu/qemu.ts";
-import { findBootable } from "./find-bootable.ts";
+import { DEFAULT_ENGINE, knownEngine, openEngine } from "../vmm/engines.ts";
+import { findBootable, type Variant } from "./find-bootable.ts";
 
-export interface PullOptions {
-  vcpu?: number | undefined;
-  memoryMib?: number | undefined;
+export interface PullOptions extends Variant {
   onProgress?: OnProgress | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -31,9 +28,15 @@ export async function pullTemplate(
   spec: TemplateSpec,
   options: PullOptions = {},
 ): Promise<void> {
-  const { vcpu = spec.vcpu, memoryMib = spec.memory_mib, onProgress, signal } = options;
+  const {
+    vcpu = spec.vcpu,
+    memoryMib = spec.memory_mib,
+    engine = DEFAULT_ENGINE,
+    onProgress,
+    signal,
+  } = options;
   if (!(await readStoreConfig(home))?.lazy) return;
-  if (await findBootable(home, spec, { vcpu, memoryMib })) return;
+  if (await findBootable(home, spec, { vcpu, memoryMib, engine })) return;
   await using pull = await openMissing(home, spec, signal);
   if (pull === undefined) return;
   await runStage(onProgress, `pull ${spec.name}`, async () => {
@@ -44,10 +47,11 @@ export async function pullTemplate(
     await pull.installKernel();
     const kernel = await findKernel(home);
     if (!kernel) return;
-    const agent = async () =>
+    const guestAgent = async () =>
       (await ensureAgent(home, { ...(onProgress && { onProgress }), ...(signal && { signal }) })).path;
-    if (!knownProbe(home.probe("qemu"), kernel)) await ensureWhole([kernel.vmlinuz, kernel.initrd]);
-    const vmm = new QemuEngine(await probeQemu(home.probe("qemu"), kernel, agent, signal));
+    const context = { probeFile: home.probe, kernel, guestAgent, signal };
+    if (!(await knownEngine(engine, context))) await ensureWhole([kernel.vmlinuz, kernel.initrd]);
+    const vmm = await openEngine(engine, context);
     const rootfs = { key: rootfsKeyOf(manifest) };
     const subject = subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec));
     const wanted = `snapshots/${snapshotKey(subject)}`;

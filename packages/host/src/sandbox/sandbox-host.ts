@@ -15,8 +15,7 @@ import { findSnapshot, snapshotKey, subjectOf } from "../snapshot/manifest.ts";
 import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
-import { probeQemu } from "../vmm/qemu/probe.ts";
-import { QemuEngine } from "../vmm/qemu/qemu.ts";
+import { DEFAULT_ENGINE, type EngineName, openEngine } from "../vmm/engines.ts";
 import { spaceFor } from "./build-space.ts";
 import { findBootable } from "./find-bootable.ts";
 import { defaultLimits } from "./limits.ts";
@@ -29,6 +28,8 @@ export interface PrepareOptions {
   vcpu?: number;
   /** Another memory size in MiB than the template's: the same. */
   memoryMib?: number;
+  /** Another engine than the host's: the same. */
+  engine?: EngineName;
   onProgress?: OnProgress;
   signal?: AbortSignal;
   /** How long one step of a build may take, in milliseconds. @default no limit */
@@ -108,7 +109,8 @@ export class SandboxHost implements AsyncDisposable {
       (cancelled) => ensureRootfs(this.#home, spec, { ...report, signal: cancelled, uses: this.#uses }),
     );
     const guestAgent = async () => (await ensureAgent(this.#home, report)).path;
-    const vmm = new QemuEngine(await probeQemu(this.#home.probe("qemu"), kernel, guestAgent, signal));
+    const { engine = DEFAULT_ENGINE } = options;
+    const vmm = await openEngine(engine, { probeFile: this.#home.probe, kernel, guestAgent, signal });
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
     const subject = subjectOf(rootfs, kernel, vmm, size, checksOf(spec));
     const folders = [this.#home.artifact("kernel", kernel.key), this.#home.snapshot(snapshotKey(subject))];

@@ -4,7 +4,8 @@ import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import { Mutex } from "../os/mutex.ts";
-import type { Vmm } from "../vmm/vmm.ts";
+import { DEFAULT_ENGINE } from "../vmm/engines.ts";
+import type { Engines } from "./engine.ts";
 import { Expiry } from "./expiry.ts";
 import { Holdings } from "./holdings.ts";
 import type { Launchable } from "./launchable.ts";
@@ -46,8 +47,7 @@ export interface SandboxesOptions {
   home: KilnHome;
   disks: DiskService;
   networks: NetworkService;
-  /** The engine of this host. @throws KilnError `HOST_UNSUPPORTED` when it is not known yet. */
-  engine: () => Promise<Vmm>;
+  engines: Engines;
   limits: Limits;
   /** How many standby VMs are kept of each template. */
   pool: Readonly<Record<string, number>>;
@@ -135,11 +135,8 @@ export class Sandboxes {
     const unfinished = records.filter(({ state }) => state === "creating");
     const kept = records.filter(({ state }) => state !== "creating");
     // VMs first: one of a sandbox whose creation was cut off may be running.
-    const vmm = await this.#options.engine().catch(() => undefined); // None: nothing was ever started here.
-    await vmm?.killOthers(
-      home.sandboxes,
-      kept.map(({ id }) => id),
-    );
+    const keptIds = kept.map(({ id }) => id);
+    for (const vmm of await this.#options.engines.all()) await vmm.killOthers(home.sandboxes, keptIds);
     for (const { id } of unfinished) await removeSandboxFolder(home, id);
     for (const record of kept) this.#watch(new ManagedSandbox(this.#options, record));
     await Promise.all(
@@ -427,10 +424,10 @@ export class Sandboxes {
    * @throws KilnError `SANDBOX_STATE`, `STORE_UNAVAILABLE`, `USAGE` when this node uses no store.
    */
   async push(sandbox: ManagedSandbox, signal?: AbortSignal): Promise<PushedSandbox> {
-    const { home, engine } = this.#options;
+    const { home, engines } = this.#options;
     const { handOver } = await import("./hand-over.ts");
     const pushed = await sandbox.whilePaused(async (record, note) =>
-      handOver(home, record, await engine(), note, signal),
+      handOver(home, record, await engines.of(record.engine), note, signal),
     );
     await this.kill(sandbox);
     return { id: sandbox.id, ...pushed };
@@ -443,13 +440,13 @@ export class Sandboxes {
   async pull(id: string, signal?: AbortSignal): Promise<ManagedSandbox> {
     const present = this.#all.get(id);
     if (present) return present; // It never left, or is here again.
-    const { home, engine, limits } = this.#options;
+    const { home, engines, limits } = this.#options;
     const { takeOver } = await import("./hand-over.ts");
     using pins = new DisposableStack();
     const taken = await takeOver(
       home,
       id,
-      await engine(),
+      await engines.of(DEFAULT_ENGINE),
       (names) => pins.use(this.holdings.pins.add(names)),
       signal,
     );

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { EngineName } from "../vmm/engines.ts";
 import { ErrorBody } from "./schemas/common.ts";
 
 /** What the daemon tells a build's process. */
@@ -8,6 +9,7 @@ export const WorkerRequest = z.object({
   spec: z.unknown(),
   vcpu: z.int().optional(),
   memoryMib: z.int().optional(),
+  engine: EngineName.optional(),
   /** How long one step may take, in milliseconds. */
   stepTimeoutMs: z.int(),
   /** Room on the disk that the build has to leave, in MiB. */

@@ -31,6 +31,7 @@ async function build(request: WorkerRequest): Promise<void> {
     minFreeDiskMib: request.minFreeDiskMib,
     ...(request.vcpu === undefined ? {} : { vcpu: request.vcpu }),
     ...(request.memoryMib === undefined ? {} : { memoryMib: request.memoryMib }),
+    ...(request.engine === undefined ? {} : { engine: request.engine }),
   });
   if (request.save) await saveTemplate(home, spec);
 }

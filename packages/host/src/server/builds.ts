@@ -4,11 +4,12 @@ import { readdir } from "node:fs/promises";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { sweepOwnedFolders } from "../os/owned-folder.ts";
-import { findBootable } from "../sandbox/find-bootable.ts";
+import { findBootable, type Variant } from "../sandbox/find-bootable.ts";
 import { checksOf, writtenSpec } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { rootfsHash } from "../template/spec-hash.ts";
 import { saveTemplate } from "../template/templates.ts";
+import { DEFAULT_ENGINE } from "../vmm/engines.ts";
 import { BuildFiles } from "./build-files.ts";
 import { type BuildOutcome, type BuildProgress, runBuildProcess } from "./build-process.ts";
 import type { ErrorBody } from "./schemas/common.ts";
@@ -22,10 +23,8 @@ const MAX_MESSAGE = 1_000;
 /** The stage of a build that waits for others to end. */
 const QUEUE = "queue";
 
-export interface BuildRequest {
+export interface BuildRequest extends Variant {
   spec: TemplateSpec;
-  vcpu?: number | undefined;
-  memoryMib?: number | undefined;
   /** How long one step may take, in milliseconds, when not as the configuration says. */
   stepTimeoutMs?: number | undefined;
   save: boolean;
@@ -152,9 +151,10 @@ export class Builds implements AsyncDisposable {
 
   /** Starts a build, or gives the one of the same spec that is under way. What is built already is done at once. */
   async start(request: BuildRequest): Promise<Build> {
-    const { spec, vcpu = spec.vcpu, memoryMib = spec.memory_mib, save } = request;
+    const { spec, vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine = DEFAULT_ENGINE, save } = request;
+    const name = save ? spec.name : "";
     const key = createHash("sha256")
-      .update(JSON.stringify([rootfsHash(spec), checksOf(spec), vcpu, memoryMib, save ? spec.name : ""]))
+      .update(JSON.stringify([rootfsHash(spec), checksOf(spec), vcpu, memoryMib, engine, name]))
       .digest("hex");
     for (const entry of this.#entries.values()) {
       if (entry.key !== key || hasEnded(entry)) continue;
@@ -232,7 +232,7 @@ export class Builds implements AsyncDisposable {
     }
     await this.#write(entry, {});
     const started = performance.now();
-    const { spec, vcpu, memoryMib, save } = entry.request;
+    const { spec, vcpu, memoryMib, engine, save } = entry.request;
     const request = {
       home: home.root,
       spec: writtenSpec(spec),
@@ -241,6 +241,7 @@ export class Builds implements AsyncDisposable {
       minFreeDiskMib,
       ...(vcpu === undefined ? {} : { vcpu }),
       ...(memoryMib === undefined ? {} : { memoryMib }),
+      ...(engine === undefined ? {} : { engine }),
     };
     const outcome = await runBuildProcess(request, {
       signal: entry.stopping.signal,

@@ -7,7 +7,7 @@ import type { KilnHome } from "../home.ts";
 import { NetworkService } from "../network/network-service.ts";
 import { tryLockFile } from "../os/file-lock.ts";
 import { sweepOwnedFolders } from "../os/owned-folder.ts";
-import { presentEngine } from "../sandbox/engine.ts";
+import { enginesOf } from "../sandbox/engine.ts";
 import { Sandboxes } from "../sandbox/sandboxes.ts";
 import { VERSION } from "../version.ts";
 import { buildApp } from "./app.ts";
@@ -65,7 +65,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     home,
     disks,
     networks,
-    engine: () => presentEngine(home),
+    engines: enginesOf(home),
     limits: config.limits,
     pool: config.pool,
     findTemplate: (name) => findLaunchable(home, name),

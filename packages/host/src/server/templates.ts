@@ -2,7 +2,7 @@ import { dirname, relative } from "node:path";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { findBuilt, ownPart, removeBuilt } from "../sandbox/built-template.ts";
-import { findBootable } from "../sandbox/find-bootable.ts";
+import { findBootable, type Variant } from "../sandbox/find-bootable.ts";
 import { type Holdings, RemovedError } from "../sandbox/holdings.ts";
 import { fromBootable, fromSavedTemplate, type Launchable } from "../sandbox/launchable.ts";
 import { pullTemplate } from "../sandbox/pull-template.ts";
@@ -12,11 +12,6 @@ import { specHash } from "../template/spec-hash.ts";
 import { listTemplates, removeTemplate, resolveTemplate } from "../template/templates.ts";
 import type { Builds } from "./builds.ts";
 import type { Template } from "./schemas/template.ts";
-
-export interface Size {
-  vcpu?: number | undefined;
-  memoryMib?: number | undefined;
-}
 
 export function describeSaved({ name, vcpu, memoryMib }: SavedTemplate): Template {
   return { name, source: "snapshot", built: true, vcpu, memory_mib: memoryMib };
@@ -83,30 +78,34 @@ export async function findLaunchable(home: KilnHome, name: string): Promise<Laun
 export async function launchableOf(
   { home, builds }: { home: KilnHome; builds: Builds },
   name: string,
-  size: Size,
+  variant: Variant,
   onBuild: (id: string) => void,
   signal?: AbortSignal,
 ): Promise<Launchable> {
   const saved = readSavedTemplate(home, name);
   if (saved) {
-    const { vcpu = saved.vcpu, memoryMib = saved.memoryMib } = size;
-    if (vcpu !== saved.vcpu || memoryMib !== saved.memoryMib) {
-      throw new KilnError("USAGE", `${name} was made from a sandbox: its sandboxes have its size`, {
-        hint: `leave vcpu and memory_mib out: they are ${saved.vcpu} and ${saved.memoryMib}`,
-      });
+    const { vcpu = saved.vcpu, memoryMib = saved.memoryMib, engine = saved.engine } = variant;
+    if (vcpu !== saved.vcpu || memoryMib !== saved.memoryMib || engine !== saved.engine) {
+      throw new KilnError(
+        "USAGE",
+        `${name} was made from a sandbox: its sandboxes have its size and its engine`,
+        {
+          hint: `leave vcpu, memory_mib and engine out: they are ${saved.vcpu}, ${saved.memoryMib} and ${saved.engine}`,
+        },
+      );
     }
     return fromSavedTemplate(saved);
   }
   const spec = await resolveTemplate(home, name);
-  const here = await findBootable(home, spec, size);
+  const here = await findBootable(home, spec, variant);
   if (here) return fromBootable(home, name, here);
-  await pullTemplate(home, spec, { ...size, signal });
-  const pulled = await findBootable(home, spec, size);
+  await pullTemplate(home, spec, { ...variant, signal });
+  const pulled = await findBootable(home, spec, variant);
   if (pulled) return fromBootable(home, name, pulled);
-  const build = await builds.start({ spec, ...size, save: false });
+  const build = await builds.start({ spec, ...variant, save: false });
   onBuild(build.id);
   await builds.wait(build.id, signal);
-  const built = await findBootable(home, spec, size);
+  const built = await findBootable(home, spec, variant);
   if (!built) throw new RemovedError(name);
   return fromBootable(home, name, built);
 }

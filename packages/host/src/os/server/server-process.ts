@@ -6,7 +6,8 @@ import { KilnError } from "../../errors.ts";
 import { diesWithOwner } from "../owned-process.ts";
 import type { ServerKind } from "./server-kind.ts";
 
-const START_TIMEOUT_MS = 15_000;
+/** How long a server may take to be there, in milliseconds: a moment, but on an emulated processor. */
+const START_TIMEOUT_MS = 60_000;
 const ATTEMPTS = 3;
 /** How long a server that was told to stop may take to do so before it is killed. */
 const END_TIMEOUT_MS = 10_000;

@@ -16,11 +16,12 @@ export function addBuildRoutes(app: App, { home, builds, closing }: DaemonContex
       const spec = own
         ? await completeSpec(home, body.spec, "spec")
         : await resolveTemplate(home, body.template);
-      const { vcpu, memory_mib: memoryMib, step_timeout_s: stepTimeout } = body;
+      const { vcpu, memory_mib: memoryMib, engine, step_timeout_s: stepTimeout } = body;
       const build = await builds.start({
         spec,
         vcpu,
         memoryMib,
+        engine,
         stepTimeoutMs: stepTimeout === undefined ? undefined : stepTimeout * 1000,
         save: own,
       });

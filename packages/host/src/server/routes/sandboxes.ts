@@ -43,7 +43,7 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
     signal: AbortSignal,
   ): Promise<ManagedSandbox> {
     const started = performance.now();
-    const size = { vcpu: body.vcpu, memoryMib: body.memory_mib };
+    const variant = { vcpu: body.vcpu, memoryMib: body.memory_mib, engine: body.engine };
     // Before a snapshot of that size is made.
     if (body.memory_mib !== undefined) checkSize(config.limits, body.memory_mib);
     let from = "snapshot";
@@ -61,7 +61,7 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
       const launchable = await launchableOf(
         { home, builds },
         body.template,
-        size,
+        variant,
         (id) => {
           from = "build";
           onBuild(id);

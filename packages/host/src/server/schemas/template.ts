@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { EngineName } from "../../vmm/engines.ts";
 import { ErrorBody, Timestamp } from "./common.ts";
 import { TemplateName } from "./sandbox.ts";
 
@@ -23,6 +24,7 @@ export const TemplateParams = z.object({ name: TemplateName });
 export const StepTimeout = z.int().min(1).max(86_400);
 
 const how = {
+  engine: EngineName.optional(),
   vcpu: z.int().min(1).max(64).optional(),
   memory_mib: z
     .int()

@@ -4,10 +4,10 @@ import { KilnError } from "../../errors.ts";
 import { killProcess } from "../../os/kill-process.ts";
 import { isAlive, type ProcessId } from "../../os/process-id.ts";
 import { connectWhenListening } from "../connect.ts";
+import { lastWords } from "../log.ts";
+import { AdoptedVmm } from "../process.ts";
 import type { VmConfig } from "../vmm.ts";
 import { readCommandLine } from "./arguments.ts";
-import { lastWords } from "./log.ts";
-import { AdoptedQemu } from "./process.ts";
 import { QmpClient } from "./qmp.ts";
 import { QemuVm, vmPaths } from "./vm.ts";
 
@@ -35,7 +35,7 @@ export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortS
   cleanup.defer(() => killProcess(id));
   try {
     const qmp = new QmpClient(await connectWhenListening(qmpSocket, until));
-    const process = new AdoptedQemu(id, log, qmp.closed);
+    const process = new AdoptedVmm("QEMU", id, log, qmp.closed);
     const giveUp = () => qmp.close();
     until.addEventListener("abort", giveUp);
     try {

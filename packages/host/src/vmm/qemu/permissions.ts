@@ -1,16 +1,12 @@
-import { chmod, chown, open, stat } from "node:fs/promises";
+import { chmod, chown, open } from "node:fs/promises";
 import { dirname } from "node:path";
+import type { Jail } from "../jail/jail.ts";
+import { Access, openTo } from "../jail/open-to.ts";
 import type { SnapshotFiles, VmConfig } from "../vmm.ts";
-import type { Jail } from "./jail.ts";
 import type { StartMode, View } from "./view.ts";
 
-const ENTER = 0o001;
-const READ = 0o004;
-const READ_AND_WRITE = 0o006;
-
 /**
- * Lets QEMU, which may be a user of its own, use what it has to use. What all VMs share is opened to everybody: its folders, which only
- * their owner can enter, keep out everybody who does not see it in a view of his own.
+ * Lets QEMU, which may be a user of its own, use what it has to use. What all VMs share is opened to everybody.
  */
 export async function letUse(
   { uid }: Jail,
@@ -21,10 +17,10 @@ export async function letUse(
 ): Promise<void> {
   if (mode === "boot") await createMemory(files.memory, memoryMib, uid);
   if (uid === undefined) return;
-  await openTo(dirname(disk.socketPath), ENTER);
-  await openTo(disk.socketPath, READ_AND_WRITE);
-  if (mode === "restore") await openTo(files.memory, memory.readOnly ? READ : READ_AND_WRITE);
-  else await Promise.all([openTo(kernel.vmlinuz, READ), openTo(kernel.initrd, READ)]);
+  await openTo(dirname(disk.socketPath), Access.enter);
+  await openTo(disk.socketPath, Access.readAndWrite);
+  if (mode === "restore") await openTo(files.memory, memory.readOnly ? Access.read : Access.readAndWrite);
+  else await Promise.all([openTo(kernel.vmlinuz, Access.read), openTo(kernel.initrd, Access.read)]);
 }
 
 async function createMemory(path: string, memoryMib: number, uid: number | undefined): Promise<void> {
@@ -37,9 +33,4 @@ async function createMemory(path: string, memoryMib: number, uid: number | undef
 export async function keepFrom(memory: string): Promise<void> {
   await chown(memory, process.geteuid?.() ?? -1, process.getegid?.() ?? -1);
   await chmod(memory, 0o600);
-}
-
-async function openTo(path: string, access: number): Promise<void> {
-  const { mode } = await stat(path);
-  if ((mode & access) !== access) await chmod(path, (mode & 0o7777) | access);
 }

@@ -7,12 +7,12 @@ import { KilnError } from "../../errors.ts";
 import { writeFileAtomic } from "../../os/atomic-file.ts";
 import { findCommand } from "../../os/find-command.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
+import { Isolation } from "../jail/isolation.ts";
+import { probeIsolation } from "../jail/probe-isolation.ts";
 import type { Accelerator } from "./arguments.ts";
-import { Isolation } from "./isolation.ts";
-import { probeIsolation } from "./probe-isolation.ts";
 
 /** How long a kernel may take under KVM to say a word; it takes well under a second where KVM works. */
-const KVM_PATIENCE_MS = 8_000;
+const KVM_PATIENCE_MS = 30_000;
 /** What the initramfs prints when it is started with `kiln.probe`. */
 const PROBE_OK = "kiln: probe ok";
 const BINARY = "qemu-system-x86_64";

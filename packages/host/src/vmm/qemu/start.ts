@@ -2,13 +2,14 @@ import { open } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
 import { findCommand } from "../../os/find-command.ts";
 import { connectWhenListening } from "../connect.ts";
-import type { SnapshotFiles, VmConfig, VmExit } from "../vmm.ts";
+import { enterJail, prepareJail, takeBack } from "../jail/jail.ts";
+import { VmmChild } from "../process.ts";
+import { StartSteps } from "../start-steps.ts";
+import type { SnapshotFiles, VmConfig } from "../vmm.ts";
 import { nameArguments, qemuArguments } from "./arguments.ts";
-import { enterJail, prepareJail, takeBack } from "./jail.ts";
 import { awaitLink } from "./link.ts";
 import { keepFrom, letUse } from "./permissions.ts";
 import type { QemuProbe } from "./probe.ts";
-import { QemuChild } from "./process.ts";
 import { QmpClient } from "./qmp.ts";
 import { withSmallPages } from "./small-pages.ts";
 import { type StartMode, viewOf } from "./view.ts";
@@ -44,36 +45,37 @@ export async function startQemu(
     // Nothing of the guest runs before this process has said so.
     ...(state ? ["-incoming", "defer"] : ["-S"]),
   ];
-  const child = await QemuChild.start(
+  const child = await VmmChild.start(
     enterJail(jail, ...(await commandOf(probe, files, args)), {
       diesWithOwner: !config.detached,
       memoryMib: config.memoryMib,
       writesFiles: mode === "boot",
     }),
-    { incoming: state?.fd, detachedLog: config.detached ? paths.log : undefined },
+    {
+      program: "QEMU",
+      incoming: state?.fd,
+      detached: config.detached,
+      log: config.detached ? paths.log : undefined,
+    },
   );
-  const awaited = new Set<string>();
-  const wait = async <T>(what: string, work: Promise<T>): Promise<T> => {
-    awaited.add(what);
-    const result = await work; // What fails is still awaited when the error is described.
-    awaited.delete(what);
-    return result;
-  };
-  const patience = AbortSignal.timeout(QEMU_PATIENCE_MS);
+  const steps = new StartSteps("QEMU", child.gone, signal);
   try {
-    const until = AbortSignal.any([child.gone, patience, ...(signal ? [signal] : [])]);
-    const qmp = new QmpClient(await wait("control socket", connectWhenListening(paths.qmpSocket, until)));
+    const until = steps.within(QEMU_PATIENCE_MS);
+    const qmp = new QmpClient(
+      await steps.wait("control socket", connectWhenListening(paths.qmpSocket, until)),
+    );
     // QEMU answers in order: nothing is gained by waiting for one answer before the next command.
     const [agent] = await Promise.all([
-      wait("agent's socket", connectWhenListening(paths.agentSocket, until)),
+      steps.wait("agent's socket", connectWhenListening(paths.agentSocket, until)),
       // Whoever answers here has made all its sockets but the link's, which comes in its own time.
-      wait("first answer", qmp.execute("qmp_capabilities"))
-        .then(() => wait("link", awaitLink(qmp, paths.networkSocket, until)))
+      steps
+        .wait("first answer", qmp.execute("qmp_capabilities"))
+        .then(() => steps.wait("link", awaitLink(qmp, paths.networkSocket, until)))
         .then(() => takeBack(jail)),
       qmp.execute("migrate-set-capabilities", { capabilities: CAPABILITIES }),
-      ...(mode === "restore" ? [wait("device state", loadState(qmp))] : []),
+      ...(mode === "restore" ? [steps.wait("device state", loadState(qmp))] : []),
     ]);
-    await wait("start", qmp.execute("cont"));
+    await steps.wait("start", qmp.execute("cont"));
     const template =
       mode === "boot" ? { state: files.state, finish: () => keepFrom(files.memory) } : undefined;
     return new QemuVm({
@@ -82,11 +84,7 @@ export async function startQemu(
     });
   } catch (error) {
     await child.stop();
-    throw describe(error, await child.exited, {
-      isCancelled: signal?.aborted ?? false,
-      isLate: patience.aborted,
-      awaited: [...awaited].join(", "),
-    });
+    throw steps.failure(error, await child.exited);
   }
 }
 
@@ -104,23 +102,4 @@ async function loadState(qmp: QmpClient): Promise<void> {
   const [data] = await Promise.all([loaded, qmp.execute("migrate-incoming", { uri: "fd:3" })]);
   if (data.status !== "completed")
     throw new KilnError("VM_FAILED", "QEMU could not load the snapshot's device state");
-}
-
-/** A failed start as one error that says most: why QEMU ended, rather than which connection it took along. */
-function describe(
-  cause: unknown,
-  exit: VmExit,
-  { isCancelled, isLate, awaited }: { isCancelled: boolean; isLate: boolean; awaited: string },
-): KilnError {
-  if (isCancelled) return new KilnError("CANCELLED", "cancelled while starting a VM", { cause });
-  if (!exit.expected) return new KilnError("VM_FAILED", `the VM did not start: ${exit.reason}`, { cause });
-  if (cause instanceof KilnError) return cause;
-  if (!isLate) {
-    const reason = `${awaited}: ${cause instanceof Error ? cause.message : cause}`;
-    return new KilnError("VM_FAILED", `the VM did not start: ${reason}`, { cause });
-  }
-  return new KilnError("TIMEOUT", `the VM did not start: QEMU did not answer in time (${awaited})`, {
-    cause,
-    hint: "is the machine overloaded? try again",
-  });
 }

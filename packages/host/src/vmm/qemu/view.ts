@@ -1,7 +1,7 @@
 import { basename, dirname, join } from "node:path";
+import { type Visible, VM_FOLDER } from "../jail/jail.ts";
 import type { SnapshotFiles, VmConfig } from "../vmm.ts";
 import type { VmPaths } from "./arguments.ts";
-import { type Visible, VM_FOLDER } from "./jail.ts";
 import type { QemuProbe } from "./probe.ts";
 
 export type StartMode = "boot" | "restore";

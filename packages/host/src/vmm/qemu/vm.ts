@@ -2,9 +2,9 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { KilnError } from "../../errors.ts";
 import type { ProcessId } from "../../os/process-id.ts";
+import type { VmmProcess } from "../process.ts";
 import type { SnapshotFiles, Vm, VmConfig, VmExit } from "../vmm.ts";
 import { saveDevices, saveQemu, type VmFolder } from "./migration/save.ts";
-import type { QemuProcess } from "./process.ts";
 import type { QmpClient } from "./qmp.ts";
 
 /** Where files and sockets of a VM are. */
@@ -20,7 +20,7 @@ export function vmPaths(directory: string) {
 
 /** What it takes to drive a QEMU that runs. */
 export interface QemuParts {
-  process: QemuProcess;
+  process: VmmProcess;
   qmp: QmpClient;
   agent: Duplex;
   config: VmConfig;
@@ -37,7 +37,7 @@ export interface QemuParts {
 /** A virtual machine in a QEMU process. */
 export class QemuVm implements Vm {
   readonly agent: Duplex;
-  readonly #process: QemuProcess;
+  readonly #process: VmmProcess;
   readonly #qmp: QmpClient;
   readonly #config: VmConfig;
   readonly #seenAs: string;

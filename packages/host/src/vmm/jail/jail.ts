@@ -14,22 +14,22 @@ const OVERHEAD_MIB = 2048;
 
 /**
  * Sets limits and becomes another program. No core dumps; few files; no file grows beyond a limit, so that a guest which makes
- * QEMU talk without end does not fill the disk: writes fail then, and the signal that comes with that is ignored.
+ * the VMM talk without end does not fill the disk: writes fail then, and the signal that comes with that is ignored.
  */
 const LIMITS = `ulimit -c 0; ulimit -n ${OPEN_FILES}; ulimit -v "$1"; ulimit -f "$2"; trap '' XFSZ`;
 const START = `${LIMITS}; shift 2; exec "$@"`;
 const START_WITH_VIEW = `mount -a -T "$3" || exit; ${LIMITS}; shift 3; exec "$@"`;
 
-/** Something of the host that QEMU sees. */
+/** Something of the host that a VMM sees. */
 export interface Visible {
   /** On the host. */
   source: string;
-  /** In QEMU's view; a single name below `/`, or below `/dev` or `/etc`. */
+  /** In its view; a single name below `/`, or below `/dev` or `/etc`. */
   target: string;
   kind: "file" | "directory";
 }
 
-/** What a QEMU sees and runs as. */
+/** What a VMM sees and runs as. */
 export interface Jail {
   /** Folder of the VM on the host. */
   directory: string;
@@ -51,12 +51,12 @@ const rootOf = (directory: string): string => join(directory, "root");
 const mountsOf = (directory: string): string => join(directory, "mounts");
 
 /** The user id of the VM in `directory`: folders that exist at the same time have different numbers. */
-async function uidOf(directory: string): Promise<number> {
+export async function uidOf(directory: string): Promise<number> {
   return FIRST_UID + ((await stat(directory)).ino % UIDS);
 }
 
 /**
- * Makes what a view of its own needs in the VM's folder: an empty tree, and the list of what is put in its places once QEMU is in a mount
+ * Makes what a view of its own needs in the VM's folder: an empty tree, and the list of what is put in its places once the VMM is in a mount
  * namespace of its own. On the host that tree stays empty, so that removing the folder removes nothing else.
  */
 export async function prepareJail(
@@ -87,7 +87,7 @@ export async function prepareJail(
         .join(""),
     ),
   ]);
-  // QEMU makes its sockets in there; `takeBack` ends that before the guest runs.
+  // The VMM makes its sockets in there; `takeBack` ends that before the guest runs.
   if (uid !== undefined) await chown(directory, uid, uid);
   return { directory, isolation, uid, groups };
 }
@@ -98,7 +98,7 @@ async function groupsOf(visible: readonly Visible[]): Promise<number[]> {
   return Promise.all(devices.map(async ({ source }) => (await stat(source)).gid));
 }
 
-/** The VM's folder as QEMU sees it. */
+/** The VM's folder as its VMM sees it. */
 export const VM_FOLDER = "/vm";
 
 /** `/lib64` and the like, which are links into `/usr` on every system of today. */
@@ -114,14 +114,14 @@ const fstabWord = (path: string): string =>
 export interface EnterOptions {
   /** Whether it ends with the process that starts it. */
   diesWithOwner: boolean;
-  /** Guest memory, to limit QEMU's by; 0 for no limit. */
+  /** Guest memory, to limit the VMM's by; 0 for no limit. */
   memoryMib: number;
   /** Whether it has to write files of any size. */
   writesFiles?: boolean;
 }
 
 /**
- * Command words that start `binary` in the jail, each program becoming the next, so that the process is QEMU's in the end: unshare(1)
+ * Command words that start `binary` in the jail, each program becoming the next, so that the process is the VMM's in the end: unshare(1)
  * for namespaces, sh for what is in them, unshare for the root and the user, setpriv(1) where there is more to set.
  * Each of them costs the start of a VM a millisecond.
  */
@@ -136,7 +136,7 @@ export function enterJail(
     writesFiles ? "unlimited" : String(FILE_LIMIT_BLOCKS),
   ];
   const dies = diesWithOwner ? ["--pdeathsig", "KILL"] : [];
-  // A user of its own has no rights to give up, and QEMU's system call filter keeps it from getting any.
+  // A user of its own has no rights to give up, and the VMM's system call filter keeps it from getting any.
   const privileges =
     uid === undefined ? ["--no-new-privs", "--inh-caps", "-all", "--bounding-set", "-all"] : [];
   const set = [...privileges, ...dies];
@@ -156,10 +156,10 @@ export function enterJail(
   return [command, rest];
 }
 
-/** Makes the VM's folder the host's again: from here on QEMU can neither make nor replace a name in it. */
+/** Makes the VM's folder the host's again: from here on the VMM can neither make nor replace a name in it. */
 export async function takeBack({ directory, uid }: Jail): Promise<void> {
   if (uid === undefined) return;
   await chown(directory, process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
-  // QEMU has to find the sockets in there still; who else could is kept out by the folders above.
+  // The VMM has to find the sockets in there still; who else could is kept out by the folders above.
   await chmod(directory, 0o711);
 }

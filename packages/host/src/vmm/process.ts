@@ -1,18 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { open } from "node:fs/promises";
-import { KilnError } from "../../errors.ts";
-import { killProcess } from "../../os/kill-process.ts";
-import { type ProcessId, processId } from "../../os/process-id.ts";
-import type { VmExit } from "../vmm.ts";
+import { KilnError } from "../errors.ts";
+import { killProcess } from "../os/kill-process.ts";
+import { type ProcessId, processId } from "../os/process-id.ts";
 import { lastWords } from "./log.ts";
+import type { VmExit } from "./vmm.ts";
 
-/** How much of QEMU's last words is kept. */
+/** How much of a VMM's last words is kept. */
 const LAST_WORDS_CHARACTERS = 2_000;
-/** A process that runs QEMU, whoever started it. */
-export interface QemuProcess {
+
+/** A process that runs a VM, whoever started it. */
+export interface VmmProcess {
   readonly id: ProcessId;
   readonly exited: Promise<VmExit>;
-  /** Fires, with the reason as KilnError, when QEMU is gone. */
+  /** Fires, with the reason as KilnError, when it is gone. */
   readonly gone: AbortSignal;
   stop(): Promise<void>;
   /** Lets it run on when its control connection ends. */
@@ -20,10 +21,18 @@ export interface QemuProcess {
 }
 
 export interface LaunchOptions {
+  /** What it is called in messages: `QEMU`. */
+  program: string;
   /** Inherited as file descriptor 3. */
   incoming?: number | undefined;
-  /** File for what QEMU has to say, of one that outlives this process. */
-  detachedLog?: string | undefined;
+  /** Whether it outlives this process. @default false */
+  detached?: boolean | undefined;
+  /** File for what it has to say. @default it is kept in memory, as far as `exited` tells of it */
+  log?: string | undefined;
+  /** Descriptor of its standard output. @default it is thrown away */
+  output?: number | undefined;
+  /** Variables it has beside PATH. */
+  env?: Readonly<Record<string, string>>;
 }
 
 /** Makes an abort signal of an exit. */
@@ -33,8 +42,8 @@ export function goneSignal(exited: Promise<VmExit>): AbortSignal {
   return gone.signal;
 }
 
-/** A QEMU that is this process's child. It dies with this process unless it is detached. */
-export class QemuChild implements QemuProcess {
+/** A VMM that is this process's child. It dies with this process unless it is detached. */
+export class VmmChild implements VmmProcess {
   readonly id: ProcessId;
   readonly exited: Promise<VmExit>;
   readonly gone: AbortSignal;
@@ -47,24 +56,24 @@ export class QemuChild implements QemuProcess {
     this.#stop = stop;
   }
 
-  /** @param words a command that becomes QEMU. @throws KilnError `VM_FAILED` when it cannot be started. */
+  /** @param words a command that becomes the VMM. @throws KilnError `VM_FAILED` when it cannot be started. */
   static async start(
     [command, words]: [string, string[]],
-    { incoming, detachedLog }: LaunchOptions,
-  ): Promise<QemuChild> {
-    await using log = detachedLog === undefined ? undefined : await open(detachedLog, "a", 0o600);
+    { program, incoming, detached = false, log: logPath, output, env }: LaunchOptions,
+  ): Promise<VmmChild> {
+    await using log = logPath === undefined ? undefined : await open(logPath, "a", 0o600);
     const child = spawn(command, words, {
-      stdio: ["ignore", "ignore", log?.fd ?? "pipe", ...(incoming === undefined ? [] : [incoming])],
-      env: { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent" },
-      detached: log !== undefined,
+      stdio: ["ignore", output ?? "ignore", log?.fd ?? "pipe", ...(incoming === undefined ? [] : [incoming])],
+      env: { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent", ...env },
+      detached,
     });
     let stopping = false;
-    const exited = ended(child, detachedLog, () => stopping);
+    const exited = ended(program, child, logPath, () => stopping);
     const id = child.pid === undefined ? undefined : await processId(child.pid);
     // Detached, it is no reason for this process to stay.
-    if (log) child.unref();
+    if (detached) child.unref();
     if (id === undefined) throw new KilnError("VM_FAILED", `the VM did not start: ${(await exited).reason}`);
-    return new QemuChild(id, exited, () => {
+    return new VmmChild(id, exited, () => {
       stopping = true;
       child.kill("SIGKILL");
     });
@@ -80,7 +89,12 @@ export class QemuChild implements QemuProcess {
   }
 }
 
-function ended(child: ChildProcess, log: string | undefined, stopping: () => boolean): Promise<VmExit> {
+function ended(
+  program: string,
+  child: ChildProcess,
+  log: string | undefined,
+  stopping: () => boolean,
+): Promise<VmExit> {
   let heard = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     heard = (heard + text).slice(-LAST_WORDS_CHARACTERS);
@@ -89,7 +103,8 @@ function ended(child: ChildProcess, log: string | undefined, stopping: () => boo
     child.once("error", (error) => resolve({ expected: false, reason: error.message }));
     // "close" rather than "exit": by then its last words have been read.
     child.once("close", async (code, signal) => {
-      const how = signal === null ? `QEMU ended with exit code ${code}` : `QEMU was killed by ${signal}`;
+      const how =
+        signal === null ? `${program} ended with exit code ${code}` : `${program} was killed by ${signal}`;
       // One that ended by itself did so before it was stopped, though that may have been because of its end.
       const expected = stopping() && signal === "SIGKILL";
       const said = log === undefined ? heard.trim() : await lastWords(log);
@@ -98,8 +113,8 @@ function ended(child: ChildProcess, log: string | undefined, stopping: () => boo
   });
 }
 
-/** A QEMU that another process started. Its end shows in the end of its control connection. */
-export class AdoptedQemu implements QemuProcess {
+/** A VMM that another process started. Its end shows in the end of its control connection. */
+export class AdoptedVmm implements VmmProcess {
   readonly id: ProcessId;
   readonly exited: Promise<VmExit>;
   readonly gone: AbortSignal;
@@ -107,14 +122,17 @@ export class AdoptedQemu implements QemuProcess {
   #released = false;
 
   /** @param disconnected resolves when its control connection has ended. */
-  constructor(id: ProcessId, log: string, disconnected: Promise<void>) {
+  constructor(program: string, id: ProcessId, log: string, disconnected: Promise<void>) {
     this.id = id;
     this.exited = disconnected.then(async () => {
       if (this.#released) return new Promise<never>(() => undefined);
-      // A QEMU that nobody controls is of no use, so one that only lost its connection goes as well.
+      // A VMM that nobody controls is of no use, so one that only lost its connection goes as well.
       await killProcess(id, { patienceMs: this.#stopping ? 0 : DISCONNECTED_PATIENCE_MS });
       const said = await lastWords(log);
-      return { expected: this.#stopping, reason: said === "" ? "QEMU ended" : `QEMU ended: ${said}` };
+      return {
+        expected: this.#stopping,
+        reason: said === "" ? `${program} ended` : `${program} ended: ${said}`,
+      };
     });
     this.gone = goneSignal(this.exited);
   }
@@ -130,5 +148,5 @@ export class AdoptedQemu implements QemuProcess {
   }
 }
 
-/** How long a QEMU whose control connection ended may take to be gone, in milliseconds. */
+/** How long a VMM whose control connection ended may take to be gone, in milliseconds. */
 const DISCONNECTED_PATIENCE_MS = 2_000;

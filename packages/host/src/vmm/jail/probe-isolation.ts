@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import type { Isolation } from "./isolation.ts";
 import { enterJail, prepareJail } from "./jail.ts";
 
-/** What can be seen from inside: the programs that start QEMU, and QEMU itself. */
+/** What can be seen from inside: the programs that start a VMM, and QEMU itself. */
 const PROGRAMS = "/usr/";
 const PATIENCE_MS = 10_000;
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** How a QEMU is kept apart from the host and from other QEMUs, beside what its own system call filter does. */
+/** How a VMM is kept apart from the host and from other VMMs, beside what its own system call filter does. */
 export const Isolation = z.object({
   /** Whether each runs as a user of its own, which owns nothing and has no rights. */
   ownUser: z.boolean(),

@@ -1,0 +1,101 @@
+import { Agent, type IncomingMessage, request } from "node:http";
+import type { Socket } from "node:net";
+import { z } from "zod";
+import { KilnError } from "../../errors.ts";
+
+/** Longest answer that is read, in bytes. */
+const MAX_ANSWER_BYTES = 65_536;
+
+const Fault = z.object({ fault_message: z.string().max(MAX_ANSWER_BYTES) });
+
+/** Every request goes by the connection that is there: its end is the end of Firecracker. */
+class OneConnection extends Agent {
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    super({ keepAlive: true, maxSockets: 1 });
+    this.#socket = socket;
+  }
+
+  override createConnection(): Socket {
+    return this.#socket;
+  }
+}
+
+/**
+ * Firecracker's API on one connection (`firecracker.yaml` in its source describes it).
+ *
+ * @example
+ * await api.put("/actions", { action_type: "InstanceStart" });
+ */
+export class FirecrackerApi {
+  readonly #socket: Socket;
+  readonly #agent: OneConnection;
+  /** Resolves when the connection is gone. */
+  readonly closed: Promise<void>;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.#agent = new OneConnection(socket);
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
+  }
+
+  /** @throws KilnError `VM_FAILED` with what Firecracker has against it. */
+  async put(path: string, body: unknown): Promise<void> {
+    await this.#ask("PUT", path, body);
+  }
+
+  /** @throws KilnError `VM_FAILED` with what Firecracker has against it. */
+  async patch(path: string, body: unknown): Promise<void> {
+    await this.#ask("PATCH", path, body);
+  }
+
+  /** @returns the answer as it came: whoever asks knows its schema. @throws KilnError `VM_FAILED`. */
+  async get(path: string): Promise<unknown> {
+    return parse(await this.#ask("GET", path, undefined));
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  async #ask(method: string, path: string, body: unknown): Promise<string> {
+    const content = body === undefined ? "" : JSON.stringify(body);
+    const headers =
+      body === undefined
+        ? {}
+        : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(content) };
+    try {
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        const asked = request({ agent: this.#agent, host: "localhost", method, path, headers }, resolve);
+        asked.once("error", reject);
+        asked.end(content);
+      });
+      const text = await readAll(response);
+      const { statusCode = 0 } = response;
+      if (statusCode >= 200 && statusCode < 300) return text;
+      const fault = Fault.safeParse(parse(text)).data?.fault_message ?? `status ${statusCode}`;
+      throw new KilnError("VM_FAILED", `Firecracker refused ${method} ${path}: ${fault}`);
+    } catch (error) {
+      if (error instanceof KilnError) throw error;
+      throw new KilnError("VM_FAILED", `Firecracker did not answer ${method} ${path}`, { cause: error });
+    }
+  }
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const chunk of response.setEncoding("utf8")) {
+    text += String(chunk);
+    if (text.length > MAX_ANSWER_BYTES) throw new Error("the answer is too long");
+  }
+  return text;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // What is expected of it is checked by a schema.
+  }
+}

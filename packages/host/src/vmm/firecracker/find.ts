@@ -1,0 +1,40 @@
+import { readdir, readFile } from "node:fs/promises";
+import { killProcess } from "../../os/kill-process.ts";
+import { type ProcessId, processId } from "../../os/process-id.ts";
+
+/** Variable of a Firecracker's environment that tells which VM it is: in its own view every VM's folder has the same name. */
+const FOLDER_VARIABLE = "KILN_FIRECRACKER_VM";
+
+/** What a Firecracker is started with to be found again; every program that becomes it has it as well. */
+export const folderEnvironment = (directory: string): Record<string, string> => ({
+  [FOLDER_VARIABLE]: directory,
+});
+
+/** The `VmConfig.directory` of the Firecracker `pid`, or undefined for any other process. */
+export async function directoryOf(pid: number): Promise<string | undefined> {
+  const environment = await readFile(`/proc/${pid}/environ`, "utf8").catch(() => "");
+  const prefix = `${FOLDER_VARIABLE}=`;
+  return environment
+    .split("\0")
+    .find((entry) => entry.startsWith(prefix))
+    ?.slice(prefix.length);
+}
+
+/** Ends every Firecracker in a folder that `isWanted`, and waits for them to be gone. */
+export async function killFirecrackers(isWanted: (directory: string) => boolean): Promise<void> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  await Promise.all(
+    pids.map(async (pid) => {
+      const found = pid === process.pid ? undefined : await look(pid);
+      if (found && isWanted(found.directory)) await killProcess(found.process);
+    }),
+  );
+}
+
+async function look(pid: number): Promise<{ process: ProcessId; directory: string } | undefined> {
+  const before = await processId(pid);
+  const directory = before === undefined ? undefined : await directoryOf(pid);
+  if (before === undefined || directory === undefined) return undefined;
+  // The pid may have become another process's in between.
+  return (await processId(pid)) === before ? { process: before, directory } : undefined;
+}

@@ -1,0 +1,82 @@
+import { createHash } from "node:crypto";
+import { join, sep } from "node:path";
+import type { ProcessId } from "../../os/process-id.ts";
+import type { SnapshotFiles, Vm, VmConfig, Vmm } from "../vmm.ts";
+import { adoptFirecracker } from "./adopt.ts";
+import { configurationIdentity } from "./configuration.ts";
+import { killFirecrackers } from "./find.ts";
+import { NbdSlots } from "./nbd/slots.ts";
+import {
+  type FirecrackerProbe,
+  knownFirecrackerProbe,
+  probeFirecracker,
+  readFirecrackerProbe,
+} from "./probe.ts";
+import { startFirecracker } from "./start.ts";
+
+/** Of this process: engines come and go, the devices they have attached stay. */
+const SLOTS = new NbdSlots();
+
+/** The engine for servers: KVM only, as root only, disks by the kernel's NBD devices. */
+export class FirecrackerEngine implements Vmm {
+  readonly engine = "firecracker";
+  readonly identity: Readonly<Record<string, string>>;
+  readonly #probe: FirecrackerProbe;
+
+  private constructor(probe: FirecrackerProbe) {
+    this.#probe = probe;
+    this.identity = {
+      engine: this.engine,
+      version: probe.version,
+      accelerator: "kvm",
+      cpu: probe.subject.hostCpu,
+      machine: createHash("sha256").update(configurationIdentity()).digest("hex").slice(0, 16),
+    };
+  }
+
+  /** The Firecracker of this host, tried out if that was not done before. @throws KilnError `HOST_UNSUPPORTED`. */
+  static async open(
+    probeFile: string,
+    kernel: { key: string; vmlinuz: string; initrd: string },
+    signal?: AbortSignal,
+  ): Promise<FirecrackerEngine> {
+    return new FirecrackerEngine(await probeFirecracker(probeFile, kernel, signal));
+  }
+
+  /** The same if it was tried out before. */
+  static async known(probeFile: string, kernel: { key: string }): Promise<FirecrackerEngine | undefined> {
+    const probe = await knownFirecrackerProbe(probeFile, kernel);
+    return probe && new FirecrackerEngine(probe);
+  }
+
+  /** The one that was tried out last, whatever has changed since. */
+  static async last(probeFile: string): Promise<FirecrackerEngine | undefined> {
+    const probe = await readFirecrackerProbe(probeFile);
+    return probe && new FirecrackerEngine(probe);
+  }
+
+  boot(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
+    return startFirecracker({ probe: this.#probe, slots: SLOTS }, config, files, "boot", signal);
+  }
+
+  restore(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
+    return startFirecracker({ probe: this.#probe, slots: SLOTS }, config, files, "restore", signal);
+  }
+
+  adopt(config: VmConfig, process: ProcessId, signal?: AbortSignal): Promise<Vm> {
+    return adoptFirecracker(SLOTS, config, process, signal);
+  }
+
+  async kill(directory: string): Promise<void> {
+    await killFirecrackers((other) => other === directory);
+  }
+
+  async killOthers(root: string, kept: readonly string[]): Promise<void> {
+    const below = join(root, sep);
+    const names = new Set(kept);
+    await killFirecrackers(
+      (directory) =>
+        directory.startsWith(below) && !names.has(directory.slice(below.length).split(sep)[0] ?? ""),
+    );
+  }
+}

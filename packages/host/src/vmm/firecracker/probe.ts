@@ -1,0 +1,186 @@
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cpus, release, tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { z } from "zod";
+import { KilnError } from "../../errors.ts";
+import { writeFileAtomic } from "../../os/atomic-file.ts";
+import { findCommand } from "../../os/find-command.ts";
+import { diesWithOwner } from "../../os/owned-process.ts";
+import { Isolation } from "../jail/isolation.ts";
+import { probeIsolation } from "../jail/probe-isolation.ts";
+import { ensureVmlinux } from "./kernel-image.ts";
+import { checkNbdModule } from "./nbd/module.ts";
+
+const BINARY = "firecracker";
+/** Earlier ones lose connections to the guest when they resume a snapshot. */
+const MIN_VERSION = [1, 16, 1] as const;
+/** How long a kernel may take under KVM to say a word, in milliseconds; it takes well under a second where KVM works. */
+const KVM_PATIENCE_MS = 30_000;
+/** What the initramfs prints when it is started with `kiln.probe`. */
+const PROBE_OK = "kiln: probe ok";
+const PROBE_MEMORY_MIB = 256;
+const HINT =
+  "https://github.com/firecracker-microvm/firecracker/releases has it: put `firecracker` into /usr/local/bin";
+
+const Probe = z.object({
+  /** What the findings hold for: when any of it changes they are found out anew. */
+  subject: z.object({
+    binary: z.string(),
+    binarySize: z.number(),
+    binaryModifiedMs: z.number(),
+    hostKernel: z.string(),
+    hostCpu: z.string(),
+    guestKernel: z.string(),
+  }),
+  version: z.string(),
+  isolation: Isolation,
+});
+
+/** What was found out about Firecracker on this host, where it works. */
+export type FirecrackerProbe = z.infer<typeof Probe>;
+
+/**
+ * Which Firecracker this is, remembered in `file` once a kernel has booted under it.
+ * @throws KilnError `HOST_UNSUPPORTED` saying what is missing: the binary, its version, root, the nbd module, a KVM that works.
+ */
+export async function probeFirecracker(
+  file: string,
+  kernel: { key: string; vmlinuz: string; initrd: string },
+  signal?: AbortSignal,
+): Promise<FirecrackerProbe> {
+  const subject = await describeSubject(kernel);
+  await checkNbdModule();
+  const known = await readFirecrackerProbe(file);
+  if (known && isAbout(known, subject)) return known;
+  const version = await versionOf(subject.binary);
+  const isolation = await probeIsolation("/usr/bin/setpriv");
+  if (!isolation.ownUser || !isolation.ownView) {
+    throw unsupported(
+      `it cannot be locked up here: ${isolation.reason ?? "no reason given"}`,
+      "run Kiln as root",
+    );
+  }
+  await tryBoot(subject.binary, kernel, signal);
+  const probe: FirecrackerProbe = { subject, version, isolation };
+  await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
+  return probe;
+}
+
+/** What was found out about the present Firecracker with `kernel`, or undefined: nothing is tried. */
+export async function knownFirecrackerProbe(
+  file: string,
+  kernel: { key: string },
+): Promise<FirecrackerProbe | undefined> {
+  const known = await readFirecrackerProbe(file);
+  if (!known || (await findCommand(BINARY)) === undefined) return undefined;
+  return isAbout(known, await describeSubject(kernel)) ? known : undefined;
+}
+
+/** What was found out last, whatever it was about. */
+export async function readFirecrackerProbe(file: string): Promise<FirecrackerProbe | undefined> {
+  try {
+    return Probe.parse(JSON.parse(await readFile(file, "utf8")));
+  } catch {
+    return undefined; // Absent or damaged: found out again.
+  }
+}
+
+const isAbout = (probe: FirecrackerProbe, subject: FirecrackerProbe["subject"]) =>
+  JSON.stringify(probe.subject) === JSON.stringify(subject);
+
+const unsupported = (why: string, hint: string) =>
+  new KilnError("HOST_UNSUPPORTED", `Firecracker cannot be used: ${why}`, { hint });
+
+async function describeSubject(kernel: { key: string }): Promise<FirecrackerProbe["subject"]> {
+  const binary = await findCommand(BINARY);
+  if (binary === undefined) throw unsupported("it is not installed", HINT);
+  const { size, mtimeMs } = await stat(binary);
+  return {
+    binary,
+    binarySize: size,
+    binaryModifiedMs: mtimeMs,
+    hostKernel: release(),
+    hostCpu: cpus()[0]?.model ?? "unknown",
+    guestKernel: kernel.key,
+  };
+}
+
+async function versionOf(binary: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(binary, ["--version"]);
+  const version = /Firecracker v((\d+)\.(\d+)\.(\d+)\S*)/.exec(stdout);
+  if (version?.[1] === undefined) throw unsupported(`${binary} does not tell its version`, HINT);
+  if (isOlder(version.slice(2, 5).map(Number), MIN_VERSION)) {
+    throw unsupported(
+      `${binary} is version ${version[1]}; ${MIN_VERSION.join(".")} is the first that will do`,
+      HINT,
+    );
+  }
+  return version[1];
+}
+
+function isOlder(version: readonly number[], than: readonly number[]): boolean {
+  const place = than.findIndex((part, index) => part !== version[index]);
+  return place >= 0 && (version[place] ?? 0) < (than[place] ?? 0);
+}
+
+/** Boots the kernel as far as its initramfs. */
+async function tryBoot(
+  binary: string,
+  kernel: { vmlinuz: string; initrd: string },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "kiln-probe-"));
+  try {
+    const config = join(folder, "config.json");
+    const boot_source = {
+      kernel_image_path: await ensureVmlinux(kernel.vmlinuz),
+      initrd_path: kernel.initrd,
+      boot_args: "console=ttyS0 quiet reboot=k panic=-1 pci=off kiln.probe",
+    };
+    const machine = { vcpu_count: 1, mem_size_mib: PROBE_MEMORY_MIB };
+    await writeFile(
+      config,
+      JSON.stringify({ "boot-source": boot_source, "machine-config": machine, drives: [] }),
+    );
+    const failure = await hearProbe(
+      diesWithOwner(binary, ["--no-api", "--config-file", config, "--level", "Error"]),
+      signal,
+    );
+    if (failure !== undefined) throw unsupported(failure, "kiln doctor says what works on this host");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Why the guest did not say its word, or undefined when it did. */
+async function hearProbe(
+  [command, words]: [string, string[]],
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const child = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"] });
+  const outcome = Promise.withResolvers<string | undefined>();
+  let heard = "";
+  const hear = (text: string) => {
+    heard = (heard + text).slice(-4_096);
+    if (heard.includes(PROBE_OK)) outcome.resolve(undefined);
+  };
+  child.stdout.setEncoding("utf8").on("data", hear);
+  child.stderr.setEncoding("utf8").on("data", hear);
+  child.once("error", (error) => outcome.resolve(error.message));
+  child.once("close", () => outcome.resolve(`it gave up: ${heard.trim().slice(-500) || "no reason given"}`));
+  const patience = setTimeout(
+    () => outcome.resolve(`no guest boots under KVM (nothing was heard for ${KVM_PATIENCE_MS / 1000} s)`),
+    KVM_PATIENCE_MS,
+  );
+  const cancel = () => outcome.reject(new KilnError("CANCELLED", "cancelled while probing KVM"));
+  signal?.addEventListener("abort", cancel);
+  try {
+    return await outcome.promise;
+  } finally {
+    clearTimeout(patience);
+    signal?.removeEventListener("abort", cancel);
+    child.kill("SIGKILL");
+  }
+}

@@ -1,0 +1,120 @@
+import { open, readFile } from "node:fs/promises";
+import { KilnError } from "../../errors.ts";
+import { connectWhenListening } from "../connect.ts";
+import { enterJail, type Jail, prepareJail, takeBack, uidOf, VM_FOLDER } from "../jail/jail.ts";
+import { Access, openTo } from "../jail/open-to.ts";
+import { VmmChild } from "../process.ts";
+import { StartSteps } from "../start-steps.ts";
+import type { SnapshotFiles, VmConfig } from "../vmm.ts";
+import { AgentWire } from "./agent-wire.ts";
+import { FirecrackerApi } from "./api.ts";
+import { bootRequests, restoreRequest } from "./configuration.ts";
+import { folderEnvironment } from "./find.ts";
+import { ensureVmlinux } from "./kernel-image.ts";
+import type { NbdSlots } from "./nbd/slots.ts";
+import type { FirecrackerProbe } from "./probe.ts";
+import { PATHS, pathsIn, type Sources, visibleTo } from "./view.ts";
+import { AGENT_PATIENCE_MS, FirecrackerVm } from "./vm.ts";
+import { connectAgent } from "./vsock.ts";
+
+/** How long Firecracker may take to open its API and load a state, in milliseconds. */
+const API_PATIENCE_MS = 30_000;
+/** How long a guest may take to boot, in milliseconds. */
+const BOOT_PATIENCE_MS = 120_000;
+/** Lines of a console that are told. */
+const CONSOLE_LINES = 20;
+
+export type StartMode = "boot" | "restore";
+
+/** Starts a Firecracker that boots, or goes on from `files`, locked up, with its disk on an NBD device of its own. */
+export async function startFirecracker(
+  { probe, slots }: { probe: FirecrackerProbe; slots: NbdSlots },
+  config: VmConfig,
+  files: SnapshotFiles,
+  mode: StartMode,
+  signal?: AbortSignal,
+): Promise<FirecrackerVm> {
+  const { directory, disk } = config;
+  const { binary } = probe.subject;
+  const uid = await uidOf(directory);
+  await using unused = new AsyncDisposableStack();
+  const slot = await slots.attach(directory, disk, uid);
+  unused.defer(() => slots.detach(slot));
+  const sources = await sourcesOf(config, files, mode);
+  const jail = await prepareJail(directory, probe.isolation, visibleTo(binary, slot.node, sources));
+  const child = await launch(jail, config, uid, mode);
+  const steps = new StartSteps("Firecracker", child.gone, signal);
+  try {
+    const paths = pathsIn(directory);
+    const until = steps.within(API_PATIENCE_MS);
+    const api = new FirecrackerApi(await connectWhenListening(paths.apiSocket, until));
+    until.addEventListener("abort", () => api.close());
+    const requests = mode === "boot" ? bootRequests(config, PATHS) : [restoreRequest(PATHS)];
+    for (const { path, body } of requests) await api.put(path, body);
+    await takeBack(jail);
+    // Nothing of the guest runs before.
+    if (mode === "boot") await api.put("/actions", { action_type: "InstanceStart" });
+    else await api.patch("/vm", { state: "Resumed" });
+    // It has the device open from here on, and lets go of it however it ends.
+    const [socket] = await Promise.all([
+      connectAgent(paths.vsock, steps.within(mode === "boot" ? BOOT_PATIENCE_MS : AGENT_PATIENCE_MS)),
+      slots.bindToUser(slot),
+    ]);
+    unused.move();
+    return new FirecrackerVm({
+      ...{ process: child, api, agent: new AgentWire(socket), config, uid, slot, slots },
+      ...(mode === "boot" ? { template: files } : {}),
+    });
+  } catch (error) {
+    await child.stop();
+    const failure = steps.failure(error, await child.exited);
+    throw mode === "boot" ? await withConsole(failure, directory) : failure;
+  }
+}
+
+/** The files that it starts from, which its own user can read. */
+async function sourcesOf({ kernel }: VmConfig, files: SnapshotFiles, mode: StartMode): Promise<Sources> {
+  const sources: Sources =
+    mode === "boot" ? { vmlinux: await ensureVmlinux(kernel.vmlinuz), initrd: kernel.initrd } : files;
+  const paths = "vmlinux" in sources ? [sources.vmlinux, sources.initrd] : [sources.memory, sources.state];
+  await Promise.all(paths.map((path) => openTo(path, Access.read)));
+  return sources;
+}
+
+async function launch(
+  jail: Jail,
+  { directory, detached, memoryMib }: VmConfig,
+  uid: number,
+  mode: StartMode,
+): Promise<VmmChild> {
+  const paths = pathsIn(directory);
+  // Both Firecracker, as its own user, and what starts it write to it.
+  await using log = await open(paths.log, "a", 0o600);
+  await log.chown(uid, uid);
+  await using console = mode === "boot" ? await open(paths.console, "w", 0o600) : undefined;
+  const args = ["--api-sock", PATHS.apiSocket, "--log-path", pathsIn(VM_FOLDER).log, "--level", "Warn"];
+  return VmmChild.start(
+    enterJail(jail, PATHS.binary, args, {
+      diesWithOwner: !detached,
+      memoryMib,
+      writesFiles: mode === "boot",
+    }),
+    {
+      ...{ program: "Firecracker", detached, log: paths.log, output: console?.fd },
+      env: folderEnvironment(directory),
+    },
+  );
+}
+
+/** A failed boot with the end of what the guest's console said. */
+async function withConsole(failure: unknown, directory: string): Promise<unknown> {
+  if (!(failure instanceof KilnError) || failure.code === "CANCELLED") return failure;
+  const text = (await readFile(pathsIn(directory).console, "utf8").catch(() => "")).trim();
+  const console = text.split("\n").slice(-CONSOLE_LINES);
+  return new KilnError(failure.code, failure.message, {
+    cause: failure,
+    hint:
+      text === "" ? "the guest's console is empty" : `the guest's console ended with:\n${console.join("\n")}`,
+    details: { console },
+  });
+}

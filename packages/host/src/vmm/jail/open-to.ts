@@ -1,0 +1,13 @@
+import { chmod, stat } from "node:fs/promises";
+
+/** Bits of a mode, for users that are neither owner nor in the group. */
+export const Access = { enter: 0o001, read: 0o004, readAndWrite: 0o006 } as const;
+
+/**
+ * Opens a file or folder to every user, for VMMs that are users of their own. What is opened so lies in folders which only their owner can
+ * enter: it is out of reach for everybody who does not see it in a view of his own.
+ */
+export async function openTo(path: string, access: number): Promise<void> {
+  const { mode } = await stat(path);
+  if ((mode & access) !== access) await chmod(path, (mode & 0o7777) | access);
+}
