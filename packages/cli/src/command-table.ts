@@ -31,6 +31,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "gc", load: async () => (await import("./commands/gc.ts")).addGc },
   { name: "serve", load: async () => (await import("./commands/serve.ts")).addServe },
   { name: "token", load: async () => (await import("./commands/token.ts")).addToken },
+  { name: "nbd", load: async () => (await import("./commands/nbd.ts")).addNbd },
   { name: "doctor", load: async () => (await import("./commands/doctor.ts")).addDoctor },
   { name: "completion", load: async () => (await import("./commands/completion.ts")).addCompletion },
 ];

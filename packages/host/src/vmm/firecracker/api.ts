@@ -66,6 +66,7 @@ export class FirecrackerApi {
         ? {}
         : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(content) };
     try {
+      if (this.#socket.destroyed) throw new Error("its connection is closed");
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
         const asked = request({ agent: this.#agent, host: "localhost", method, path, headers }, resolve);
         asked.once("error", reject);

@@ -20,6 +20,13 @@ export async function directoryOf(pid: number): Promise<string | undefined> {
     ?.slice(prefix.length);
 }
 
+/** The folders of all Firecrackers that run. */
+export async function firecrackerFolders(): Promise<Set<string>> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const folders = await Promise.all(pids.map(directoryOf));
+  return new Set(folders.filter((folder) => folder !== undefined));
+}
+
 /** Ends every Firecracker in a folder that `isWanted`, and waits for them to be gone. */
 export async function killFirecrackers(isWanted: (directory: string) => boolean): Promise<void> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);

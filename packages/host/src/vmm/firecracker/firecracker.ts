@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { join, sep } from "node:path";
+import { KilnError } from "../../errors.ts";
 import type { ProcessId } from "../../os/process-id.ts";
 import type { SnapshotFiles, Vm, VmConfig, Vmm } from "../vmm.ts";
 import { adoptFirecracker } from "./adopt.ts";
 import { configurationIdentity } from "./configuration.ts";
 import { killFirecrackers } from "./find.ts";
+import { leftSlots } from "./nbd/left-slots.ts";
 import { NbdSlots } from "./nbd/slots.ts";
 import {
   type FirecrackerProbe,
@@ -67,16 +69,29 @@ export class FirecrackerEngine implements Vmm {
     return adoptFirecracker(SLOTS, config, process, signal);
   }
 
-  async kill(directory: string): Promise<void> {
-    await killFirecrackers((other) => other === directory);
+  kill(directory: string): Promise<void> {
+    return end((other) => other === directory);
   }
 
   async killOthers(root: string, kept: readonly string[]): Promise<void> {
     const below = join(root, sep);
     const names = new Set(kept);
-    await killFirecrackers(
+    await end(
       (directory) =>
         directory.startsWith(below) && !names.has(directory.slice(below.length).split(sep)[0] ?? ""),
     );
   }
+}
+
+/** Ends the VMs in folders that are `wanted`, and frees the devices that nobody detaches any more. */
+async function end(wanted: (directory: string) => boolean): Promise<void> {
+  await killFirecrackers(wanted);
+  for (const { number, directory } of await leftSlots()) {
+    // In the care of a process that lives, it is detached by that one.
+    if (wanted(directory)) await SLOTS.free(number, directory).catch(passCare);
+  }
+}
+
+function passCare(error: unknown): void {
+  if (!(error instanceof KilnError) || error.code !== "CAPACITY") throw error;
 }

@@ -1,5 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { gunzip, zstdDecompress } from "node:zlib";
 import { KilnError } from "../../errors.ts";
@@ -17,11 +17,12 @@ const GZIP_MAGIC = 0x1f8b;
 const ZSTD_MAGIC = 0x28b52ffd;
 
 /**
- * The kernel as Firecracker takes it, which is not as distributions ship it: uncompressed. Made once, beside the kernel it is made of.
+ * The kernel as Firecracker takes it, which is not as distributions ship it: uncompressed. Made once, beside the
+ * folder of the kernel it is made of: what is in that is sent to stores.
  * @throws KilnError `HOST_UNSUPPORTED` for a kernel compressed in another way.
  */
 export async function ensureVmlinux(vmlinuz: string): Promise<string> {
-  const path = join(dirname(vmlinuz), "vmlinux");
+  const path = `${dirname(vmlinuz)}.vmlinux`;
   if (await stat(path).catch(() => undefined)) return path;
   await writeFileAtomic(path, await extractKernel(await readFile(vmlinuz)));
   return path;

@@ -19,8 +19,8 @@ import { connectAgent } from "./vsock.ts";
 
 /** How long Firecracker may take to open its API and load a state, in milliseconds. */
 const API_PATIENCE_MS = 30_000;
-/** How long a guest may take to boot, in milliseconds. */
-const BOOT_PATIENCE_MS = 120_000;
+/** How long a guest may take to boot, in milliseconds: a second, but minutes where KVM itself runs on an emulated processor. */
+const BOOT_PATIENCE_MS = 300_000;
 /** Lines of a console that are told. */
 const CONSOLE_LINES = 20;
 
@@ -48,13 +48,15 @@ export async function startFirecracker(
     const paths = pathsIn(directory);
     const until = steps.within(API_PATIENCE_MS);
     const api = new FirecrackerApi(await connectWhenListening(paths.apiSocket, until));
-    until.addEventListener("abort", () => api.close());
+    const giveUp = () => api.close();
+    until.addEventListener("abort", giveUp);
     const requests = mode === "boot" ? bootRequests(config, PATHS) : [restoreRequest(PATHS)];
     for (const { path, body } of requests) await api.put(path, body);
     await takeBack(jail);
     // Nothing of the guest runs before.
     if (mode === "boot") await api.put("/actions", { action_type: "InstanceStart" });
     else await api.patch("/vm", { state: "Resumed" });
+    until.removeEventListener("abort", giveUp);
     // It has the device open from here on, and lets go of it however it ends.
     const [socket] = await Promise.all([
       connectAgent(paths.vsock, steps.within(mode === "boot" ? BOOT_PATIENCE_MS : AGENT_PATIENCE_MS)),
@@ -92,7 +94,7 @@ async function launch(
   await using log = await open(paths.log, "a", 0o600);
   await log.chown(uid, uid);
   await using console = mode === "boot" ? await open(paths.console, "w", 0o600) : undefined;
-  const args = ["--api-sock", PATHS.apiSocket, "--log-path", pathsIn(VM_FOLDER).log, "--level", "Warn"];
+  const args = ["--api-sock", PATHS.apiSocket, "--log-path", pathsIn(VM_FOLDER).log, "--level", "Error"];
   return VmmChild.start(
     enterJail(jail, PATHS.binary, args, {
       diesWithOwner: !detached,

@@ -8,7 +8,7 @@ const AGENT_PORT = 1024;
 /** Longest answer to `CONNECT`: `OK ` and a number of 32 bits. */
 const MAX_ANSWER_BYTES = 16;
 /** A guest that boots does not listen yet, and there is nothing that would tell when it does. */
-const TRY_AGAIN_MS = 10;
+const TRY_AGAIN_MS = 50;
 
 /**
  * Connects to the agent by Firecracker's vsock device: a line `CONNECT <port>` to its Unix socket, answered by `OK <host port>` when

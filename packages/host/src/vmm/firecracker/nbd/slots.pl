@@ -6,6 +6,7 @@
 #     ID adopt SLOT BACKEND SOCKET EXPORT   ID ok
 #     ID bind SLOT                          ID ok      from now on it is disconnected when nobody has it open any more
 #     ID detach SLOT                        ID ok      when the kernel has let go of it
+#     ID free SLOT BACKEND                  ID ok      the same of one that a process which is gone has left
 #                                           ID error busy|kernel MESSAGE
 #
 # Words are percent-encoded. Of each slot in its care it holds a lock for the whole host; a server that went away is connected to again. The
@@ -226,7 +227,16 @@ sub detach {
   return "";
 }
 
-my %requests = (attach => \&attach, adopt => \&adopt, bind => \&bind_slot, detach => \&detach);
+sub free_slot {
+  my ($slot, $backend) = @_;
+  die "busy it is in use\n" if $slots{$slot};
+  my $lock = lock_slot($slot) // die "busy it is in use\n";
+  return "" if look($slot, "backend") ne $backend;
+  $slots{$slot} = { lock => $lock, backend => $backend };
+  return detach($slot);
+}
+
+my %requests = (free => \&free_slot, attach => \&attach, adopt => \&adopt, bind => \&bind_slot, detach => \&detach);
 
 sub answer {
   my ($id, $name, @words) = map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, shift;

@@ -68,6 +68,14 @@ export class NbdSlots {
     await this.#request("detach", String(number));
   }
 
+  /**
+   * Disconnects a slot that was attached for the VM in `directory`, which is gone, by a process that is gone.
+   * @throws KilnError `CAPACITY` when somebody has it in his care after all.
+   */
+  async free(number: number, directory: string): Promise<void> {
+    await this.#request("free", String(number), directory);
+  }
+
   async #request(...words: string[]): Promise<string> {
     const helper = await this.#running();
     const id = this.#nextId++;
