@@ -1,7 +1,7 @@
 /**
  * Makes a template's snapshot with an engine, resumes it, and says how long each step took:
  *
- *     [KILN_TRY_VCPU=N] node test/engines/try-engine.ts ENGINE [TEMPLATE [COMMAND ...]]
+ *     node test/engines/try-engine.ts ENGINE [TEMPLATE [COMMAND ...]]
  */
 import { KilnHome } from "@kiln/host/home.ts";
 import { SandboxHost } from "@kiln/host/sandbox/sandbox-host.ts";
@@ -21,7 +21,6 @@ const say = (what: string) =>
 await using host = await SandboxHost.open(KilnHome.fromEnvironment());
 const bootable = await host.prepare(template, {
   engine,
-  ...(process.env.KILN_TRY_VCPU ? { vcpu: Number(process.env.KILN_TRY_VCPU) } : {}),
   onProgress: ({ stage, status, message }) => say(`${stage}: ${message ?? status}`),
 });
 say(`prepared: booted in ${Math.round(bootable.snapshot.manifest.bootMs)} ms`);

@@ -11,6 +11,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
 import { findRootfs } from "../../../packages/host/src/build/rootfs.ts";
 import { KilnHome } from "../../../packages/host/src/home.ts";
+import { writtenSpec } from "../../../packages/host/src/template/lineage.ts";
 import { resolveTemplate } from "../../../packages/host/src/template/templates.ts";
 
 const run = promisify(execFile);
@@ -23,6 +24,7 @@ if (folder === undefined || templates.length === 0) throw new Error("usage: pack
 await packSources(join(folder, "kiln"));
 await packPackages(join(folder, "kiln"));
 await packHome(join(folder, "kh"));
+await packSpecs(join(folder, "kiln"));
 
 async function packSources(target: string): Promise<void> {
   const flags = [
@@ -52,6 +54,15 @@ async function packPackages(target: string): Promise<void> {
     .filter((name) => name.startsWith("node_modules/") && !name.includes("/@aws-sdk/"));
   for (const name of [...new Set(names), "node_modules/@kiln"]) {
     await cp(join(root, name), join(target, name), { recursive: true, verbatimSymlinks: true });
+  }
+}
+
+/** Each template once more as `bench-NAME.json`: the same root file system, one processor and no checks, which take minutes there. */
+async function packSpecs(target: string): Promise<void> {
+  for (const name of templates) {
+    const { checks: _, ...spec } = writtenSpec(await resolveTemplate(KilnHome.fromEnvironment(), name));
+    const lean = { ...spec, name: `bench-${name}`, vcpu: 1 };
+    await writeFile(join(target, `bench-${name}.json`), JSON.stringify(lean));
   }
 }
 

@@ -16,8 +16,8 @@ import { checkNbdModule } from "./nbd/module.ts";
 const BINARY = "firecracker";
 /** Earlier ones lose connections to the guest when they resume a snapshot. */
 const MIN_VERSION = [1, 16, 1] as const;
-/** How long a kernel may take under KVM to say a word, in milliseconds; it takes well under a second where KVM works. */
-const KVM_PATIENCE_MS = 30_000;
+/** How long a kernel may say nothing under KVM, in milliseconds; see QEMU's. */
+const KVM_PATIENCE_MS = 20_000;
 /** What the initramfs prints when it is started with `kiln.probe`. */
 const PROBE_OK = "kiln: probe ok";
 const PROBE_MEMORY_MIB = 256;
@@ -137,7 +137,7 @@ async function tryBoot(
     const boot_source = {
       kernel_image_path: await ensureVmlinux(kernel.vmlinuz),
       initrd_path: kernel.initrd,
-      boot_args: "console=ttyS0 quiet reboot=k panic=-1 pci=off kiln.probe",
+      boot_args: "console=ttyS0 earlyprintk=serial,ttyS0 reboot=k panic=-1 pci=off kiln.probe",
     };
     const machine = { vcpu_count: 1, mem_size_mib: PROBE_MEMORY_MIB };
     await writeFile(
@@ -164,6 +164,7 @@ async function hearProbe(
   let heard = "";
   const hear = (text: string) => {
     heard = (heard + text).slice(-4_096);
+    patience.refresh();
     if (heard.includes(PROBE_OK)) outcome.resolve(undefined);
   };
   child.stdout.setEncoding("utf8").on("data", hear);

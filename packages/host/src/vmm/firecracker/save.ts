@@ -14,13 +14,17 @@ const run = promisify(execFile);
 /**
  * Has a paused Firecracker write its memory and devices to `files`, which are on stable storage when this resolves; nothing is left of
  * them when it fails. `Diff` is for a machine that was booted: what it never touched stays a hole.
- * @throws KilnError `VM_FAILED`, `DISK_FULL`.
+ * @throws KilnError `VM_FAILED`, `DISK_FULL`, `CANCELLED`.
  */
 export async function saveFirecracker(
   { api, directory, pid, uid }: { api: FirecrackerApi; directory: string; pid: number; uid: number },
   files: SnapshotFiles,
   type: "Full" | "Diff",
+  signal?: AbortSignal,
 ): Promise<void> {
+  const cancelled = () =>
+    new KilnError("CANCELLED", "cancelled while saving a VM", { cause: signal?.reason });
+  if (signal?.aborted) throw cancelled();
   const { savedMemory, savedState } = pathsIn(directory);
   await using failed = new AsyncDisposableStack();
   {
@@ -42,6 +46,8 @@ export async function saveFirecracker(
     try {
       const { path, body } = saveRequest(type, PATHS);
       await api.put(path, body);
+      // Firecracker cannot be made to stop in the middle of it.
+      if (signal?.aborted) throw cancelled();
     } catch (error) {
       if (error instanceof Error && /No space left|os error 28|quota/i.test(error.message)) {
         throw new KilnError("DISK_FULL", "no room to save the VM's memory", { cause: error });

@@ -78,19 +78,15 @@ export class FirecrackerVm implements Vm {
   }
 
   async save(files: SnapshotFiles, signal?: AbortSignal): Promise<void> {
-    const cancelled = () =>
-      new KilnError("CANCELLED", "cancelled while saving a VM", { cause: signal?.reason });
     await this.pause();
-    if (signal?.aborted) throw cancelled();
-    // Firecracker cannot be made to stop in the middle of it.
-    await this.#write(files, "Full");
+    await this.#write(files, "Full", signal);
   }
 
   /** Its vsock device tells the guest that all connections are over, whenever its state is written. */
-  async #write(files: SnapshotFiles, type: "Full" | "Diff"): Promise<void> {
+  async #write(files: SnapshotFiles, type: "Full" | "Diff", signal?: AbortSignal): Promise<void> {
     const { api, agent, config, uid } = this.#parts;
     agent.detach();
-    await saveFirecracker({ api, directory: config.directory, pid: this.pid, uid }, files, type);
+    await saveFirecracker({ api, directory: config.directory, pid: this.pid, uid }, files, type, signal);
   }
 
   async stop(): Promise<void> {
