@@ -21,7 +21,8 @@ const KVM_PATIENCE_MS = 20_000;
 /** What the initramfs prints when it is started with `kiln.probe`. */
 const PROBE_OK = "kiln: probe ok";
 const PROBE_MEMORY_MIB = 256;
-const HINT =
+/** Where it comes from. */
+export const HOW_TO_INSTALL =
   "https://github.com/firecracker-microvm/firecracker/releases has it: put `firecracker` into /usr/local/bin";
 
 const Probe = z.object({
@@ -95,7 +96,7 @@ const unsupported = (why: string, hint: string) =>
 
 async function describeSubject(kernel: { key: string }): Promise<FirecrackerProbe["subject"]> {
   const binary = await findCommand(BINARY);
-  if (binary === undefined) throw unsupported("it is not installed", HINT);
+  if (binary === undefined) throw unsupported("it is not installed", HOW_TO_INSTALL);
   const { size, mtimeMs } = await stat(binary);
   return {
     binary,
@@ -110,11 +111,11 @@ async function describeSubject(kernel: { key: string }): Promise<FirecrackerProb
 async function versionOf(binary: string): Promise<string> {
   const { stdout } = await promisify(execFile)(binary, ["--version"]);
   const version = /Firecracker v((\d+)\.(\d+)\.(\d+)\S*)/.exec(stdout);
-  if (version?.[1] === undefined) throw unsupported(`${binary} does not tell its version`, HINT);
+  if (version?.[1] === undefined) throw unsupported(`${binary} does not tell its version`, HOW_TO_INSTALL);
   if (isOlder(version.slice(2, 5).map(Number), MIN_VERSION)) {
     throw unsupported(
       `${binary} is version ${version[1]}; ${MIN_VERSION.join(".")} is the first that will do`,
-      HINT,
+      HOW_TO_INSTALL,
     );
   }
   return version[1];
