@@ -185,6 +185,7 @@ sub attach {
 
 sub adopt {
   my ($slot, $backend, $path, $export) = @_;
+  return "" if $slots{$slot} && $slots{$slot}{backend} eq $backend; # It was let go of in this process.
   die "busy another process has it\n" if $slots{$slot};
   my $lock = lock_slot($slot) // die "busy another process has it\n";
   die "kernel it is not connected any more\n" if look($slot, "backend") ne $backend;
