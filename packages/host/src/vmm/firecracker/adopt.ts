@@ -42,18 +42,14 @@ export async function adoptFirecracker(
   cleanup.defer(() => killProcess(id));
   try {
     const api = new FirecrackerApi(await connectWhenListening(paths.apiSocket, until));
-    const giveUp = () => api.close();
-    until.addEventListener("abort", giveUp);
-    try {
+    return await api.during(until, async () => {
       const { state } = InstanceInfo.parse(await api.get("/"));
       const slot = await adoptSlot(slots, config);
       const agent = new AgentWire(state === "Running" ? await connectAgent(paths.vsock, until) : undefined);
       const process = new AdoptedVmm("Firecracker", id, paths.log, api.closed);
       cleanup.move();
       return new FirecrackerVm({ process, api, agent, config, uid: await uidOf(directory), slot, slots });
-    } finally {
-      until.removeEventListener("abort", giveUp);
-    }
+    });
   } catch (cause) {
     if (signal?.aborted) throw new KilnError("CANCELLED", "cancelled while adopting a VM", { cause });
     throw new KilnError("VM_FAILED", "its Firecracker did not answer and was ended", { cause });

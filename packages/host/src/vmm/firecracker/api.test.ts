@@ -37,6 +37,31 @@ describe("Firecracker's API", { timeout: 10_000 }, () => {
     return new FirecrackerApi(socket);
   }
 
+  test("a request by a connection that is closed fails at once", async () => {
+    const api = await open();
+    api.close();
+    await api.closed;
+    await assert.rejects(api.put("/machine-config", {}), { code: "VM_FAILED" });
+  });
+
+  test("a limit ends the request under way and every later one, and nothing once the work is done", async () => {
+    answer = (_request, _body, response) => response.writeHead(204).end();
+    const done = new AbortController();
+    const api = await open();
+    await api.during(done.signal, () => api.put("/machine-config", {}));
+    done.abort();
+    await api.put("/machine-config", {});
+
+    answer = () => undefined;
+    const late = AbortSignal.timeout(50);
+    const isLate = (error: unknown) => error === late.reason;
+    await assert.rejects(
+      api.during(late, () => api.put("/actions", {})),
+      isLate,
+    );
+    await assert.rejects(api.put("/actions", {}), isLate);
+  });
+
   test("all requests go by one connection", async () => {
     const seen: string[] = [];
     answer = ({ method, url }, body, response) => {

@@ -1,5 +1,6 @@
 import { Agent, type IncomingMessage, request } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { z } from "zod";
 import { KilnError } from "../../errors.ts";
 
@@ -17,8 +18,14 @@ class OneConnection extends Agent {
     this.#socket = socket;
   }
 
-  override createConnection(): Socket {
-    return this.#socket;
+  /** Node.js waits for ever for an answer by a connection that is closed already. */
+  override createConnection(
+    _options: unknown,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | null | undefined {
+    if (!this.#socket.destroyed) return this.#socket;
+    callback?.(new Error("the connection is closed"), this.#socket);
+    return undefined;
   }
 }
 
@@ -31,6 +38,7 @@ class OneConnection extends Agent {
 export class FirecrackerApi {
   readonly #socket: Socket;
   readonly #agent: OneConnection;
+  #closedFor: unknown;
   /** Resolves when the connection is gone. */
   readonly closed: Promise<void>;
 
@@ -55,8 +63,22 @@ export class FirecrackerApi {
     return parse(await this.#ask("GET", path, undefined));
   }
 
-  close(): void {
+  /** @param reason what requests that are under way, and all later ones, fail with. */
+  close(reason?: unknown): void {
+    this.#closedFor ??= reason;
     this.#socket.destroy();
+  }
+
+  /** Closes the connection when `signal` fires while `work` is under way: requests do not outlast it, the connection does. */
+  async during<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const giveUp = () => this.close(signal.reason);
+    if (signal.aborted) giveUp();
+    signal.addEventListener("abort", giveUp);
+    try {
+      return await work();
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
   }
 
   async #ask(method: string, path: string, body: unknown): Promise<string> {
@@ -79,6 +101,7 @@ export class FirecrackerApi {
       throw new KilnError("VM_FAILED", `Firecracker refused ${method} ${path}: ${fault}`);
     } catch (error) {
       if (error instanceof KilnError) throw error;
+      if (this.#closedFor !== undefined) throw this.#closedFor;
       throw new KilnError("VM_FAILED", `Firecracker did not answer ${method} ${path}`, { cause: error });
     }
   }

@@ -47,19 +47,21 @@ export async function startFirecracker(
   try {
     const paths = pathsIn(directory);
     const until = steps.within(API_PATIENCE_MS);
-    const api = new FirecrackerApi(await connectWhenListening(paths.apiSocket, until));
-    const giveUp = () => api.close();
-    until.addEventListener("abort", giveUp);
-    const requests = mode === "boot" ? bootRequests(config, PATHS) : [restoreRequest(PATHS)];
-    for (const { path, body } of requests) await api.put(path, body);
-    await takeBack(jail);
-    // Nothing of the guest runs before.
-    if (mode === "boot") await api.put("/actions", { action_type: "InstanceStart" });
-    else await api.patch("/vm", { state: "Resumed" });
-    until.removeEventListener("abort", giveUp);
+    const api = new FirecrackerApi(
+      await steps.wait("its API's socket", connectWhenListening(paths.apiSocket, until)),
+    );
+    await api.during(until, async () => {
+      const requests = mode === "boot" ? bootRequests(config, PATHS) : [restoreRequest(PATHS)];
+      for (const { path, body } of requests) await steps.wait(path, api.put(path, body));
+      await takeBack(jail);
+      // Nothing of the guest runs before.
+      if (mode === "boot") await steps.wait("start", api.put("/actions", { action_type: "InstanceStart" }));
+      else await steps.wait("start", api.patch("/vm", { state: "Resumed" }));
+    });
     // It has the device open from here on, and lets go of it however it ends.
+    const patience = steps.within(mode === "boot" ? BOOT_PATIENCE_MS : AGENT_PATIENCE_MS);
     const [socket] = await Promise.all([
-      connectAgent(paths.vsock, steps.within(mode === "boot" ? BOOT_PATIENCE_MS : AGENT_PATIENCE_MS)),
+      steps.wait("the guest's agent", connectAgent(paths.vsock, patience)),
       slots.bindToUser(slot),
     ]);
     unused.move();

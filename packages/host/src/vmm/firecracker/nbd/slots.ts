@@ -8,6 +8,8 @@ import { checkNbdModule } from "./module.ts";
 const SCRIPT = join(import.meta.dirname, "slots.pl");
 /** Where the device nodes are that a VM gets: its own, beside those of the host's device manager. */
 const NODES = "/dev/kiln";
+/** How long the helper may take for one request, in milliseconds: it gives up its own waits before. */
+const HELPER_PATIENCE_MS = 90_000;
 
 /** An export of a block server. */
 export interface NbdExport {
@@ -79,11 +81,13 @@ export class NbdSlots {
   async #request(...words: string[]): Promise<string> {
     const helper = await this.#running();
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#keepAlive(helper);
-      helper.stdin?.write(`${[String(id), ...words].map(encodeURIComponent).join(" ")}\n`);
-    });
+    const answer = Promise.withResolvers<string>();
+    this.#waiting.set(id, answer);
+    this.#keepAlive(helper);
+    // Whoever waits gets an error of its end, and whoever needs a slot then another helper.
+    const patience = setTimeout(() => helper.kill("SIGKILL"), HELPER_PATIENCE_MS);
+    helper.stdin?.write(`${[String(id), ...words].map(encodeURIComponent).join(" ")}\n`);
+    return answer.promise.finally(() => clearTimeout(patience));
   }
 
   #running(): Promise<ChildProcess> {
