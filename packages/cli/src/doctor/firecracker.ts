@@ -12,7 +12,7 @@ export async function checkFirecracker(home: KilnHome): Promise<Check> {
     ...{ name, status: "note", detail },
     ...(hint === undefined ? {} : { hint }),
   });
-  if ((await findCommand("firecracker")) === undefined) {
+  if (findCommand("firecracker") === undefined) {
     return note("not installed: there is no --engine firecracker", HOW_TO_INSTALL);
   }
   const kernel = await findKernel(home);

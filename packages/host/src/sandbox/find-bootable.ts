@@ -31,10 +31,7 @@ export async function findBootable(
   const { vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine = DEFAULT_ENGINE } = variant;
   const vmm = await knownEngine(engine, { probeFile: home.probe, kernel });
   if (!vmm) return undefined;
-  const snapshot = findSnapshot(
-    home,
-    subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec)),
-  );
+  const snapshot = findSnapshot(home, subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec)));
   if (!snapshot) return undefined;
   void markUsed(home, snapshot.manifest.key);
   return { vmm, rootfs, kernel, snapshot };

@@ -37,7 +37,7 @@ export async function knownEngine(
 ): Promise<Vmm | undefined> {
   const file = probeFile(name);
   if (name === "firecracker") return (await firecracker()).FirecrackerEngine.known(file, kernel);
-  const probe = await knownProbe(file, kernel);
+  const probe = knownProbe(file, kernel);
   return probe && new QemuEngine(probe);
 }
 
@@ -48,6 +48,6 @@ export async function lastEngine(
 ): Promise<Vmm | undefined> {
   const file = probeFile(name);
   if (name === "firecracker") return (await firecracker()).FirecrackerEngine.last(file);
-  const probe = await readProbe(file);
+  const probe = readProbe(file);
   return probe && new QemuEngine(probe);
 }

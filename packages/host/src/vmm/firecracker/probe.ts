@@ -75,7 +75,7 @@ export async function knownFirecrackerProbe(
   kernel: { key: string },
 ): Promise<FirecrackerProbe | undefined> {
   const known = await readFirecrackerProbe(file);
-  if (!known || (await findCommand(BINARY)) === undefined) return undefined;
+  if (!known || findCommand(BINARY) === undefined) return undefined;
   return isAbout(known, await describeSubject(kernel)) ? known : undefined;
 }
 
@@ -95,7 +95,7 @@ const unsupported = (why: string, hint: string) =>
   new KilnError("HOST_UNSUPPORTED", `Firecracker cannot be used: ${why}`, { hint });
 
 async function describeSubject(kernel: { key: string }): Promise<FirecrackerProbe["subject"]> {
-  const binary = await findCommand(BINARY);
+  const binary = findCommand(BINARY);
   if (binary === undefined) throw unsupported("it is not installed", HOW_TO_INSTALL);
   const { size, mtimeMs } = await stat(binary);
   return {
