@@ -81,7 +81,7 @@ export function helpText(): string {
   );
   return `usage: npm run bench -- [ROW…] [--runs N] [--template NAME] [--json [FILE]]
 
-Measures Kiln on this machine, side by side with what it is compared with. Without a ROW: all but floor.
+Measures Kiln on this machine, side by side with what it is compared with. Without a ROW: all but floor and cold-build.
 
 ${rows.join("\n")}
 

@@ -11,7 +11,7 @@ export interface RowResult {
   row: string;
   /** What was measured, one line. */
   title: string;
-  /** `ms`, `MiB`, `IOPS` or `MiB/s`. */
+  /** `ms`, `s`, `MiB`, `IOPS` or `MiB/s`. */
   unit: string;
   series: Series[];
   /** Pairs of labels to divide: the first by the second. Series of equal length were measured in turn. */
