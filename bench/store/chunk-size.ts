@@ -8,7 +8,7 @@
  */
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { cutFile, type Piece } from "../../packages/host/src/store/chunker.ts";
-import { encodeChunk } from "../../packages/host/src/store/format/chunk.ts";
+import { compressChunk } from "../../packages/host/src/store/format/chunk.ts";
 import { digestOf } from "../../packages/host/src/store/format/digest.ts";
 
 const MIB = 1024 * 1024;
@@ -49,7 +49,7 @@ async function measure(
     tally.bytes += content.length;
     let stored = seen.get(digest);
     if (stored === undefined) {
-      stored = (await encodeChunk(content)).bytes.length;
+      stored = compressChunk(content).bytes.length;
       seen.set(digest, stored);
       tally.newStored += stored;
     }

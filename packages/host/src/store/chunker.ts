@@ -3,8 +3,8 @@ import { crc32 } from "node:zlib";
 import type { Range } from "./data-ranges.ts";
 import { BLOCK, MAX_CHUNK_BLOCKS } from "./format/limits.ts";
 
-/** Read at once, in bytes. */
-const SLICE = 8 * 1024 * 1024;
+/** Read at once, in bytes: what was just read is then still in the processor's cache. */
+const SLICE = 1024 * 1024;
 const ZEROS = Buffer.alloc(256 * 1024);
 /** So many blocks of zeros in a row are left out of chunks; fewer cost next to nothing once compressed. */
 const GAP_BLOCKS = 16;
@@ -14,7 +14,7 @@ export interface Piece {
   /** First block of 4096 bytes. */
   block: number;
   blocks: number;
-  /** Its bytes; the file's end may cut the last block. */
+  /** Its bytes, until the next piece is asked for; the file's end may cut the last block. */
   content: Buffer;
 }
 
@@ -27,6 +27,10 @@ export interface ChunkerOptions {
   ranges?: readonly Range[] | undefined;
 }
 
+/** In bytes. */
+export const longestPiece = (meanBlocks: number): number =>
+  Math.min(MAX_CHUNK_BLOCKS, meanBlocks * 4) * BLOCK;
+
 /**
  * Cuts a file into pieces where its content says so: after a block whose checksum has some zero bits. The same files
  * at other places in another image become the same pieces, as ext4 begins files at blocks. Stretches of zeros are left out.
@@ -37,7 +41,7 @@ export async function* cutFile(
   { meanBlocks, counts, ranges }: ChunkerOptions,
 ): AsyncGenerator<Piece> {
   const min = Math.max(1, meanBlocks / 4);
-  const max = Math.min(MAX_CHUNK_BLOCKS, meanBlocks * 4);
+  const max = longestPiece(meanBlocks) / BLOCK;
   const buffer = Buffer.alloc(SLICE + max * BLOCK);
   /** Block at the buffer's beginning, and how many bytes are in it. */
   let base = 0;
@@ -49,7 +53,7 @@ export async function* cutFile(
   const piece = (end: number): Piece => {
     const from = (start - base) * BLOCK;
     const to = Math.min((end - base) * BLOCK, held);
-    const found = { block: start, blocks: end - start, content: Buffer.from(buffer.subarray(from, to)) };
+    const found = { block: start, blocks: end - start, content: buffer.subarray(from, to) };
     start = -1;
     zeros = 0;
     return found;

@@ -1,11 +1,14 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { type ChunkerOptions, cutFile } from "./chunker.ts";
+import { type ChunkerOptions, cutFile, longestPiece } from "./chunker.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
 import { dataRanges } from "./data-ranges.ts";
-import { encodeChunk, type StoredChunk } from "./format/chunk.ts";
+import type { StoredChunk } from "./format/chunk.ts";
 import { digestOf } from "./format/digest.ts";
 import { encodeImageManifest, type Pack } from "./format/image-manifest.ts";
 import type { KnownChunks, Slot } from "./known-chunks.ts";
+import { ChunkBatch } from "./threads/chunk-batch.ts";
+import type { Compressed } from "./threads/chunk-jobs.ts";
+import type { ChunkThreads } from "./threads/chunk-threads.ts";
 
 /**
  * Mean size of a chunk, in blocks: 64 KiB of a file, 32 KiB of memory, of which a guest touches scattered pages. docs/store.md has the
@@ -14,8 +17,6 @@ import type { KnownChunks, Slot } from "./known-chunks.ts";
 const MEAN_BLOCKS = { file: 16, memory: 8 };
 /** Packs are sent when they are this long, in bytes: long enough that requests cost nothing, short enough to send several at once. */
 const PACK_BYTES = 8 * 1024 * 1024;
-/** Chunks that are being compressed. */
-const ENCODING = 8;
 /** Packs that are being sent. */
 const SENDING = 4;
 
@@ -32,6 +33,7 @@ export interface PushCounters {
 
 export interface PushContext {
   store: ObjectStore;
+  threads: ChunkThreads;
   known: KnownChunks;
   counters: PushCounters;
   /** Packs that the images refer to and this push has not sent. */
@@ -69,7 +71,7 @@ export async function pushImage(
   const { packs, chunks } = tabulate(context, placed);
   const manifest = encodeImageManifest({ sizeBytes: size, packs, chunks });
   const digest = digestOf(manifest);
-  await send(context, keys.image(digest), manifest);
+  await send(context, keys.image(digest), manifest, digest);
   return { digest, sizeBytes: size };
 }
 
@@ -79,13 +81,32 @@ async function sendChunks(
   size: number,
   options: ChunkerOptions,
 ): Promise<Placed[]> {
-  const { known, counters, signal, onProgress } = context;
+  const { known, counters, threads, signal, onProgress } = context;
   const placed: Placed[] = [];
-  const encoding: { slot: Slot; stored: Promise<StoredChunk> }[] = [];
-  const packs = new PackSender(context);
+  const longest = longestPiece(options.meanBlocks);
+  const packs = new PackSender(context, longest);
+  const compressing: { batch: ChunkBatch<Slot>; compressed: Promise<Compressed> }[] = [];
+  const spare: ChunkBatch<Slot>[] = [];
+  const nextBatch = () => spare.pop() ?? new ChunkBatch<Slot>(longest);
+  let batch = nextBatch();
+  const compress = () => {
+    const compressed = threads.run(batch.job());
+    compressed.catch(() => undefined); // It is waited for in its turn.
+    compressing.push({ batch, compressed });
+    batch = nextBatch();
+  };
   const takeOne = async () => {
-    const first = encoding.shift();
-    if (first) await packs.add(first.slot, await first.stored);
+    const first = compressing.shift();
+    if (first === undefined) return;
+    const { owners, target } = first.batch;
+    let at = 0;
+    for (const [index, { length, raw }] of (await first.compressed).entries()) {
+      const slot = owners[index];
+      if (slot) await packs.add(slot, { bytes: target.subarray(at, at + length), raw });
+      at += length;
+    }
+    first.batch.clear();
+    spare.push(first.batch);
   };
   try {
     for await (const { block, blocks, content } of cutFile(file, size, options)) {
@@ -95,16 +116,16 @@ async function sendChunks(
       if (slot === undefined) {
         slot = { pack: undefined, offset: 0, stored: 0, raw: false };
         known.set(digest, slot);
-        const stored = encodeChunk(content);
-        stored.catch(() => undefined); // It is waited for in its turn.
-        encoding.push({ slot, stored });
-        if (encoding.length >= ENCODING) await takeOne();
+        batch.add(slot, content);
+        if (batch.isFull) compress();
+        if (compressing.length > threads.atOnce) await takeOne();
       } else counters.reused += slot.stored;
       placed.push({ digest, block, blocks, slot });
       counters.read += content.length;
       onProgress?.();
     }
-    while (encoding.length > 0) await takeOne();
+    if (!batch.isEmpty) compress();
+    while (compressing.length > 0) await takeOne();
     await packs.finish();
   } catch (error) {
     await packs.settle();
@@ -118,19 +139,26 @@ class PackSender {
   readonly #context: PushContext;
   readonly #sending = new Set<Promise<void>>();
   #slots: Slot[] = [];
-  #parts: Buffer[] = [];
+  /** The pack that is being filled, and how much of it is. */
+  #bytes: Buffer;
   #length = 0;
+  /** Memory of packs that were sent. */
+  readonly #spare: Buffer[] = [];
+  readonly #capacity: number;
 
-  constructor(context: PushContext) {
+  /** @param longest chunk, in bytes. */
+  constructor(context: PushContext, longest: number) {
     this.#context = context;
+    this.#capacity = PACK_BYTES + longest;
+    this.#bytes = this.#nextMemory();
   }
 
   async add(slot: Slot, { bytes, raw }: StoredChunk): Promise<void> {
+    this.#bytes.set(bytes, this.#length);
     slot.offset = this.#length;
     slot.stored = bytes.length;
     slot.raw = raw;
     this.#slots.push(slot);
-    this.#parts.push(bytes);
     this.#length += bytes.length;
     if (this.#length >= PACK_BYTES) await this.#seal();
   }
@@ -146,18 +174,24 @@ class PackSender {
   }
 
   async #seal(): Promise<void> {
-    const bytes = Buffer.concat(this.#parts);
+    const memory = this.#bytes;
+    const bytes = memory.subarray(0, this.#length);
     const pack: Pack = { digest: digestOf(bytes), length: bytes.length };
     for (const slot of this.#slots) slot.pack = pack;
     this.#slots = [];
-    this.#parts = [];
+    this.#bytes = this.#nextMemory();
     this.#length = 0;
-    const sending: Promise<void> = sendPack(this.#context, pack, bytes).finally(() =>
-      this.#sending.delete(sending),
-    );
+    const sending: Promise<void> = sendPack(this.#context, pack, bytes).finally(() => {
+      this.#sending.delete(sending);
+      this.#spare.push(memory);
+    });
     sending.catch(() => undefined); // `finish` throws it.
     this.#sending.add(sending);
     if (this.#sending.size >= SENDING) await Promise.race(this.#sending);
+  }
+
+  #nextMemory(): Buffer {
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#capacity);
   }
 }
 
@@ -171,15 +205,16 @@ async function sendPack(context: PushContext, pack: Pack, bytes: Buffer): Promis
     context.reusedPacks.set(pack.digest, pack.length);
     return;
   }
-  await send(context, key, bytes);
+  await send(context, key, bytes, pack.digest);
 }
 
 async function send(
   { store, counters, signal, onProgress }: PushContext,
   key: string,
   bytes: Buffer,
+  sha256: string,
 ): Promise<void> {
-  await store.put(key, bytes, signal);
+  await store.put(key, bytes, signal, sha256);
   counters.sent += bytes.length;
   onProgress?.();
 }

@@ -26,6 +26,7 @@ import { readKnownChunks } from "./known-chunks.ts";
 import { type Lease, useStore } from "./lease.ts";
 import { type PushContext, type PushCounters, pushImage } from "./push-image.ts";
 import { writeTag } from "./references.ts";
+import { ChunkThreads } from "./threads/chunk-threads.ts";
 import type { Signer } from "./trust.ts";
 
 /** Smaller files are part of the template's manifest, in bytes. */
@@ -119,9 +120,11 @@ export async function pushFolders(
   }));
   const total = folders.flatMap(({ files }) => files).reduce((sum, { bytes }) => sum + bytes, 0);
   await using lease = await useStore(store, signal);
+  await using threads = new ChunkThreads();
   const counters: PushCounters = { read: 0, reused: 0, sent: 0, resumed: 0 };
   const context: PushContext = {
     store,
+    threads,
     known: await readKnownChunks(store, signal),
     counters,
     reusedPacks: new Map(),

@@ -1,7 +1,6 @@
 import { KilnError } from "../errors.ts";
 import { inParallel } from "../os/in-parallel.ts";
 import { keys, type ObjectStore } from "./client/object-store.ts";
-import { decodeChunk } from "./format/chunk.ts";
 import { checkDigest, damaged } from "./format/digest.ts";
 import { type Chunk, contentLength } from "./format/image-manifest.ts";
 import { MAX_PACK_BYTES } from "./format/limits.ts";
@@ -9,6 +8,7 @@ import { imagesOf } from "./format/template-manifest.ts";
 import { readImageManifest } from "./known-chunks.ts";
 import { listTags, readTemplateManifest } from "./references.ts";
 import { listSandboxes, readSandboxManifest } from "./sandboxes.ts";
+import { ChunkThreads } from "./threads/chunk-threads.ts";
 
 const AT_ONCE = 4;
 
@@ -72,9 +72,10 @@ export async function verifyStore(
     }
   }
   const total = [...packs.values()].reduce((sum, { length }) => sum + length, 0);
+  await using threads = new ChunkThreads();
   const check = async ([digest, pack]: [string, NeededPack], linked: AbortSignal) => {
     try {
-      await verifyPack(store, digest, pack, linked);
+      await verifyPack(store, threads, digest, pack, linked);
     } catch (error) {
       note(error, [...pack.versions]);
     }
@@ -112,6 +113,7 @@ async function gather(
 
 async function verifyPack(
   store: ObjectStore,
+  threads: ChunkThreads,
   digest: string,
   pack: NeededPack,
   signal: AbortSignal | undefined,
@@ -121,12 +123,7 @@ async function verifyPack(
   if (bytes === undefined) throw damaged(what, "it is missing");
   if (bytes.length !== pack.length) throw damaged(what, "it has another length");
   checkDigest(what, bytes, digest);
-  for (const { chunk, length } of pack.chunks.values()) {
-    const stored = bytes.subarray(chunk.offset, chunk.offset + chunk.stored);
-    await decodeChunk(
-      { bytes: stored, raw: chunk.raw },
-      { digest: chunk.digest, length },
-      `chunk ${chunk.digest} of ${what}`,
-    );
-  }
+  const chunks = [...pack.chunks.values()].map(({ chunk, length }) => ({ ...chunk, length, position: 0 }));
+  const [first] = (await threads.run({ kind: "unpack", bytes, chunks, fd: undefined })).refused;
+  if (first) throw damaged(`chunk ${chunks[first.index]?.digest} of ${what}`, first.why);
 }

@@ -18,7 +18,7 @@ export class FolderStore implements ObjectStore {
     this.name = this.#root;
   }
 
-  async get(key: string, { range, maxBytes, signal }: GetOptions): Promise<Buffer | undefined> {
+  async get(key: string, { range, maxBytes, signal }: GetOptions): Promise<Buffer<ArrayBuffer> | undefined> {
     signal?.throwIfAborted();
     return this.#try(async () => {
       await using file = await open(this.#path(key), "r");

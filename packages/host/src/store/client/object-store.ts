@@ -27,9 +27,12 @@ export interface ObjectStore extends AsyncDisposable {
   /** Whether trying again at once is of use: it is somewhere else. */
   readonly remote: boolean;
   /** @returns the content, or undefined when there is no such object. */
-  get(key: string, options: GetOptions): Promise<Buffer | undefined>;
-  /** Writes an object, replacing one of that name in one step. */
-  put(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
+  get(key: string, options: GetOptions): Promise<Buffer<ArrayBuffer> | undefined>;
+  /**
+   * Writes an object, replacing one of that name in one step.
+   * @param sha256 of `bytes`, by whoever knows it: a store that needs it then does not compute it again.
+   */
+  put(key: string, bytes: Uint8Array, signal?: AbortSignal, sha256?: string): Promise<void>;
   /** Writes an object unless there is one of that name. @returns whether it was written: of all who try, one is told so. */
   create(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<boolean>;
   head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;

@@ -46,7 +46,7 @@ export function retrying(
     name: store.name,
     remote: store.remote,
     get: (key: string, options: GetOptions) => insist(() => store.get(key, options), options.signal),
-    put: (key, bytes, signal) => insist(() => store.put(key, bytes, signal), signal),
+    put: (key, bytes, signal, sha256) => insist(() => store.put(key, bytes, signal, sha256), signal),
     create: (key, bytes, signal) => insist(() => store.create(key, bytes, signal), signal),
     head: (key, signal) => insist(() => store.head(key, signal), signal),
     delete: (key, signal) => insist(() => store.delete(key, signal), signal),

@@ -67,7 +67,7 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  async get(key: string, { range, maxBytes, signal }: GetOptions): Promise<Buffer | undefined> {
+  async get(key: string, { range, maxBytes, signal }: GetOptions): Promise<Buffer<ArrayBuffer> | undefined> {
     return this.#try(key, async () => {
       const answer = await this.#client.send(
         new GetObjectCommand({
@@ -77,9 +77,9 @@ export class S3Store implements ObjectStore {
         }),
         signal && { abortSignal: signal },
       );
-      const parts: Uint8Array[] = [];
+      const parts: Uint8Array<ArrayBuffer>[] = [];
       let length = 0;
-      for await (const part of answer.Body as AsyncIterable<Uint8Array>) {
+      for await (const part of answer.Body as AsyncIterable<Uint8Array<ArrayBuffer>>) {
         length += part.length;
         if (length > maxBytes)
           throw new KilnError("STORE_DAMAGED", `${key} in ${this.name} is longer than ${maxBytes} bytes`);
@@ -93,18 +93,24 @@ export class S3Store implements ObjectStore {
     });
   }
 
-  async put(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
-    await this.#try(key, () =>
-      this.#client.send(
-        new PutObjectCommand({
-          Bucket: this.#bucket,
-          Key: this.#prefix + key,
-          Body: bytes,
-          ContentLength: bytes.length,
-        }),
-        signal && { abortSignal: signal },
-      ),
-    );
+  async put(key: string, bytes: Uint8Array, signal?: AbortSignal, sha256?: string): Promise<void> {
+    const command = new PutObjectCommand({
+      Bucket: this.#bucket,
+      Key: this.#prefix + key,
+      Body: bytes,
+      ContentLength: bytes.length,
+    });
+    if (sha256 !== undefined) {
+      // The signature covers the content's hash, and takes it from the headers where it is in them.
+      command.middlewareStack.add(
+        (next) => (args) => {
+          Object.assign((args.request as { headers: object }).headers, { "x-amz-content-sha256": sha256 });
+          return next(args);
+        },
+        { step: "build" },
+      );
+    }
+    await this.#try(key, () => this.#client.send(command, signal && { abortSignal: signal }));
   }
 
   async create(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<boolean> {

@@ -9,6 +9,8 @@ const DATE_STEP_MS = 60_000;
 const UNFINISHED = "unfinished";
 /** How long a chunk waits to be put, in milliseconds: the start it was fetched for is over by then. */
 const PUT_LATER_MS = 10_000;
+/** Room for chunks that wait to be put, in bytes of memory. */
+const MAX_LATER_BYTES = 256 * 1024 * 1024;
 
 /**
  * Chunks as they came from the store, by their address, in a folder of limited size: the least recently used go first. Any number of
@@ -22,7 +24,8 @@ export class ChunkCache {
   #evicting: Promise<void> | undefined;
   /** Names of the chunks there were when this was opened, and of those put since. */
   #names: Promise<Set<string>> | undefined;
-  readonly #later: { digest: string; bytes: Buffer }[] = [];
+  readonly #later: { digest: string; bytes: Uint8Array }[] = [];
+  #laterBytes = 0;
 
   constructor(folder: string, maxBytes: number) {
     this.#folder = folder;
@@ -37,11 +40,14 @@ export class ChunkCache {
     return bytes;
   }
 
-  /** Puts a chunk when there is nothing better to do: who fetches chunks is in a hurry more often than who looks for them again. */
-  putLater(digest: string, bytes: Buffer): void {
-    if (bytes.length > this.#maxBytes) return;
-    // Of its own: it would keep all that came with it in memory.
-    this.#later.push({ digest, bytes: Buffer.from(bytes) });
+  /**
+   * Puts a chunk when there is nothing better to do: who fetches chunks is in a hurry more often than who looks for them again. All the
+   * memory that `bytes` are part of is kept until then; where much is kept already the chunk is passed over.
+   */
+  putLater(digest: string, bytes: Uint8Array): void {
+    if (bytes.length > this.#maxBytes || this.#laterBytes + bytes.length > MAX_LATER_BYTES) return;
+    this.#laterBytes += bytes.length;
+    this.#later.push({ digest, bytes });
     if (this.#later.length === 1) setTimeout(() => void this.#putAll(), PUT_LATER_MS).unref();
   }
 
@@ -49,10 +55,11 @@ export class ChunkCache {
     for (let next = this.#later[0]; next !== undefined; next = this.#later[0]) {
       await this.put(next.digest, next.bytes);
       this.#later.shift();
+      this.#laterBytes -= next.bytes.length;
     }
   }
 
-  async put(digest: string, bytes: Buffer): Promise<void> {
+  async put(digest: string, bytes: Uint8Array): Promise<void> {
     if (bytes.length > this.#maxBytes) return;
     const path = this.#path(digest);
     const temporary = join(this.#folder, UNFINISHED, `${process.pid}.${randomBytes(8).toString("hex")}`);

@@ -3,6 +3,9 @@ import { KilnError } from "../../errors.ts";
 import { inParallel } from "../../os/in-parallel.ts";
 import { keys, type ObjectStore } from "../client/object-store.ts";
 import { decodeChunk } from "../format/chunk.ts";
+import { damaged } from "../format/digest.ts";
+import { BLOCK } from "../format/limits.ts";
+import { ChunkThreads } from "../threads/chunk-threads.ts";
 import type { ChunkCache } from "./chunk-cache.ts";
 import { type LazyImage, Want } from "./lazy-image.ts";
 
@@ -50,6 +53,8 @@ interface Run {
 export class FetchQueue {
   readonly #store: ObjectStore;
   readonly #cache: ChunkCache;
+  /** For what nobody waits for: a single chunk is unpacked sooner without. */
+  readonly #threads = new ChunkThreads();
   readonly #now: Wanted[] = [];
   readonly #starts: Run[] = [];
   readonly #ahead: Wanted[] = [];
@@ -256,7 +261,8 @@ export class FetchQueue {
     return all;
   }
 
-  async #takeFromStore({ image, parts, key, offsets, length, level }: Run): Promise<void> {
+  async #takeFromStore(run: Run): Promise<void> {
+    const { key, offsets, length, level } = run;
     const offset = offsets[0] ?? 0;
     this.requests++;
     const bytes = await this.#store.get(key, { range: { offset, length }, maxBytes: length });
@@ -270,29 +276,70 @@ export class FetchQueue {
         },
       );
     }
+    const refused =
+      level === Want.background ? await this.#unpackMany(run, bytes) : await this.#unpackEach(run, bytes);
+    if (refused !== undefined) throw refused;
+  }
+
+  /** @returns the first failure of those that there were. */
+  async #unpackEach({ image, parts, key, offsets, level }: Run, bytes: Buffer): Promise<unknown> {
     let failure: unknown;
     const take = async (part: number, index: number) => {
       if (image.has(part)) return;
       const { digest, stored } = image.chunk(part);
-      const begin = (offsets[index] ?? 0) - offset;
+      const begin = (offsets[index] ?? 0) - (offsets[0] ?? 0);
       const chunk = bytes.subarray(begin, begin + stored);
       try {
         await image.put(part, await this.#decode(image, part, chunk), level);
-        this.#cache.putLater(digest, chunk);
+        this.#cache.putLater(digest, Buffer.from(chunk));
       } catch (error) {
         failure ??= error;
         if (!key.startsWith("starts/")) image.fail(part, error);
       }
     };
     await inParallel(parts.entries(), ([index, part]) => take(part, index), { atOnce: UNPACKING });
-    if (failure !== undefined) throw failure;
+    return failure;
   }
 
-  #decode(image: LazyImage, part: number, bytes: Buffer): Promise<Buffer> {
-    const { digest, raw, pack } = image.chunk(part);
-    const what = `chunk ${digest} of pack ${image.manifest.packs[pack]?.digest}`;
-    return decodeChunk({ bytes, raw }, { digest, length: image.contentLength(part) }, what);
+  /** As `#unpackEach`, in a thread that writes the contents as well. */
+  async #unpackMany({ image, parts, offsets }: Run, bytes: Buffer<ArrayBuffer>): Promise<unknown> {
+    const chunks = parts.map((part, index) => {
+      const { stored, raw, digest, block } = image.chunk(part);
+      const offset = (offsets[index] ?? 0) - (offsets[0] ?? 0);
+      return { offset, stored, raw, digest, length: image.contentLength(part), position: block * BLOCK };
+    });
+    const { refused, given } = await this.#threads.run({ kind: "unpack", bytes, chunks, fd: image.fd });
+    const failures = new Map(refused.map(({ index, why }) => [index, why]));
+    let failure: KilnError | undefined;
+    for (const [index, part] of parts.entries()) {
+      const chunk = chunks[index];
+      const why = failures.get(index);
+      if (chunk === undefined) continue;
+      if (why === undefined) {
+        await image.note(part);
+        this.#cache.putLater(chunk.digest, given.subarray(chunk.offset, chunk.offset + chunk.stored));
+      } else {
+        const error = damaged(nameOfChunk(image, part), why);
+        failure ??= error;
+        image.fail(part, error);
+      }
+    }
+    return failure;
   }
+
+  #decode(image: LazyImage, part: number, bytes: Buffer): Promise<Uint8Array> {
+    const { digest, raw } = image.chunk(part);
+    return decodeChunk(
+      { bytes, raw },
+      { digest, length: image.contentLength(part) },
+      nameOfChunk(image, part),
+    );
+  }
+}
+
+function nameOfChunk(image: LazyImage, part: number): string {
+  const { digest, pack } = image.chunk(part);
+  return `chunk ${digest} of pack ${image.manifest.packs[pack]?.digest}`;
 }
 
 /** For people, as it is called elsewhere: `packs/ab/abcd…` is "pack abcd…". */

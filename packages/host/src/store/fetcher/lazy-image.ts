@@ -41,7 +41,7 @@ export class LazyImage {
   /** Parts that earlier starts have touched. */
   ahead: readonly number[] = [];
   /** Told of every part that arrives because somebody wants it, or soon will. */
-  onWanted: ((part: number, content: Buffer) => void) | undefined;
+  onWanted: ((part: number, content: Uint8Array) => void) | undefined;
   /** Why somebody could not have a part; null when the last that was waited for has come. */
   failure: string | null = null;
   readonly #seen: Uint8Array;
@@ -146,12 +146,23 @@ export class LazyImage {
   }
 
   /** Puts a part's content, which was checked, where it belongs. The data first: a part that is noted is there. */
-  async put(part: number, content: Buffer, want: Want): Promise<void> {
+  async put(part: number, content: Uint8Array, want: Want): Promise<void> {
     if (this.has(part)) return;
     await writeAll(this.#fd, content, this.chunk(part).block * BLOCK);
     if (this.has(part)) return;
-    this.#lazy.add(part);
     if (want >= Want.ahead) this.onWanted?.(part, content);
+    await this.note(part);
+  }
+
+  /** For those who write checked content where it belongs themselves. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Notes that the content of a part is where it belongs. */
+  async note(part: number): Promise<void> {
+    if (this.has(part)) return;
+    this.#lazy.add(part);
     this.wants[part] = Want.none;
     this.#missing--;
     if (this.#waiting.has(part)) this.failure = null;

@@ -69,7 +69,7 @@ export class ShownImage {
     this.#show(part, await this.#image.read(offset, this.#image.contentLength(part)));
   }
 
-  #show(part: number, content: Buffer): void {
+  #show(part: number, content: Uint8Array): void {
     if (this.#shown[part]) return;
     this.#shown[part] = 1;
     this.#fuse.store(this.#node, this.#image.chunk(part).block * BLOCK, content);

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { KilnError } from "../../errors.ts";
-import { decodeChunk, encodeChunk } from "./chunk.ts";
+import { compressChunk, decodeChunk } from "./chunk.ts";
 import { digestOf } from "./digest.ts";
 import { decodeImageManifest, encodeImageManifest, type ImageManifest } from "./image-manifest.ts";
 import { decodeTemplateManifest } from "./template-manifest.ts";
@@ -60,16 +60,16 @@ test("a chunk is unpacked to what its address says, and to no more than its leng
     LAST,
     Buffer.from(Array.from({ length: 5000 }, (_, index) => (index * 7919) % 251)),
   ]) {
-    const stored = await encodeChunk(content);
+    const stored = compressChunk(content);
     const expected = { digest: digestOf(content), length: content.length };
-    assert.ok((await decodeChunk(stored, expected, "chunk")).equals(content));
+    assert.ok(content.equals(await decodeChunk(stored, expected, "chunk")));
     await assert.rejects(decodeChunk(stored, { ...expected, length: content.length - 1 }, "chunk"), isDamage);
     await assert.rejects(decodeChunk(stored, { ...expected, digest: digestOf(PACK) }, "chunk"), isDamage);
     const bad = Buffer.from(stored.bytes);
     bad[bad.length - 1] = (bad[bad.length - 1] ?? 0) ^ 1;
     await assert.rejects(decodeChunk({ ...stored, bytes: bad }, expected, "chunk"), isDamage);
   }
-  const bomb = await encodeChunk(Buffer.alloc(64 * 1024 * 1024));
+  const bomb = compressChunk(Buffer.alloc(64 * 1024 * 1024));
   await assert.rejects(decodeChunk(bomb, { digest: digestOf(FIRST), length: 4096 }, "bomb"), isDamage);
 });
 

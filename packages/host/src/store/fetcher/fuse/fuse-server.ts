@@ -71,7 +71,7 @@ export class FuseServer {
   }
 
   /** Puts pages of a file that somebody has looked up into the page cache, so that the kernel need not ask for them. */
-  store(node: number, offset: number, content: Buffer): void {
+  store(node: number, offset: number, content: Uint8Array): void {
     this.#storing.push(encodeStore(node, offset, content));
     if (this.#storing.length === 1) this.#storeNext();
   }

@@ -85,7 +85,7 @@ export function initReply(): Buffer {
 }
 
 /** `content` for the page cache of the file `node` from `offset` on; whole pages, or up to the file's end. */
-export function encodeStore(node: number, offset: number, content: Buffer): Buffer {
+export function encodeStore(node: number, offset: number, content: Uint8Array): Buffer {
   const head = Buffer.alloc(OUT_HEADER + STORE_OUT);
   head.writeUInt32LE(head.length + content.length, 0);
   head.writeInt32LE(NOTIFY_STORE, 4);
