@@ -3,13 +3,13 @@ import type { DiskService } from "../block/disk-service.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import type { NetworkService } from "../network/network-service.ts";
-import { Mutex } from "../os/mutex.ts";
 import { DEFAULT_ENGINE } from "../vmm/engines.ts";
+import { Admission } from "./admission.ts";
 import type { Engines } from "./engine.ts";
 import { Expiry } from "./expiry.ts";
 import { Holdings } from "./holdings.ts";
 import type { Launchable } from "./launchable.ts";
-import { admit, type Limits } from "./limits.ts";
+import type { Limits } from "./limits.ts";
 import { ManagedSandbox } from "./managed-sandbox.ts";
 import { makeId, SANDBOX_ID } from "./sandbox-id.ts";
 import { readRecords, recordFormat, type SandboxRecord } from "./sandbox-record.ts";
@@ -63,7 +63,7 @@ export interface SandboxesOptions {
 export class Sandboxes {
   readonly #options: SandboxesOptions;
   readonly #all = new Map<string, ManagedSandbox>();
-  readonly #admission = new Mutex();
+  readonly #admission: Admission;
   readonly #expiry: Expiry;
   readonly #standby: Standby;
   readonly holdings: Holdings;
@@ -71,6 +71,8 @@ export class Sandboxes {
   constructor(options: SandboxesOptions) {
     this.#options = options;
     this.holdings = new Holdings(options.home, () => this.records);
+    const { home, limits } = options;
+    this.#admission = new Admission({ home, limits, records: () => this.records });
     this.#expiry = new Expiry((id) => this.#expire(id));
     this.#standby = new Standby({
       wanted: options.pool,
@@ -275,21 +277,15 @@ export class Sandboxes {
    * @throws RemovedError when what they start from was removed before they were listed.
    */
   async #admit(records: SandboxRecord[]): Promise<ManagedSandbox[]> {
-    const admitted = await this.#admission.run(async () => {
-      const { home, limits } = this.#options;
-      const [first] = records;
-      if (!first) return [];
-      await admit(home, limits, this.records, {
-        count: records.length,
-        memoryMib: first.memoryMib,
-        fresh: true,
-      });
-      return records.map((record) => {
+    const [asked] = records;
+    if (asked === undefined) return [];
+    const admitted = await this.#admission.letIn(records.length, asked.memoryMib, () =>
+      records.map((record) => {
         const sandbox = new ManagedSandbox(this.#options, record);
         this.#watch(sandbox);
         return sandbox;
-      });
-    });
+      }),
+    );
     const [first] = admitted;
     if (first === undefined) return admitted;
     try {
@@ -369,9 +365,8 @@ export class Sandboxes {
     signal?: AbortSignal,
   ): Promise<void> {
     if (sandbox.state === "running") return;
-    const { home, limits } = this.#options;
-    const { memoryMib, expiresAt } = sandbox.record;
-    await admit(home, limits, this.records, { count: 1, memoryMib, fresh: false });
+    const { expiresAt } = sandbox.record;
+    using _room = await this.#admission.letInAgain(sandbox.record);
     const late = expiresAt !== null && Date.parse(expiresAt) <= Date.now();
     if (typeof timeoutMs === "number") {
       await sandbox.update({ expiresAt: new Date(Date.now() + timeoutMs).toISOString() });
@@ -381,9 +376,7 @@ export class Sandboxes {
 
   /** `count` sandboxes that go on from where `parent` is now; `parent` goes on as well. */
   async fork(parent: ManagedSandbox, count: number, signal?: AbortSignal): Promise<ManagedSandbox[]> {
-    const { home, limits } = this.#options;
-    const { memoryMib } = parent.record;
-    await admit(home, limits, this.records, { count, memoryMib, fresh: true });
+    await this.#admission.check(count, parent.record.memoryMib);
     return this.#checkpoint(parent, async (launchable) => {
       const { env, metadata, onTimeout, network, expiresAt, maxDiskMib, maxProcesses } = parent.record;
       const timeoutMs = expiresAt === null ? null : Math.max(0, Date.parse(expiresAt) - Date.now());
@@ -440,7 +433,7 @@ export class Sandboxes {
   async pull(id: string, signal?: AbortSignal): Promise<ManagedSandbox> {
     const present = this.#all.get(id);
     if (present) return present; // It never left, or is here again.
-    const { home, engines, limits } = this.#options;
+    const { home, engines } = this.#options;
     const { takeOver } = await import("./hand-over.ts");
     using pins = new DisposableStack();
     const taken = await takeOver(
@@ -450,13 +443,12 @@ export class Sandboxes {
       (names) => pins.use(this.holdings.pins.add(names)),
       signal,
     );
-    const needed = { count: 1, memoryMib: taken.record.memoryMib, fresh: true };
-    await this.#admission.run(() => admit(home, limits, this.records, needed)); // What finds no room here is left to other nodes.
+    const { memoryMib } = taken.record;
+    await this.#admission.check(1, memoryMib); // What finds no room here is left to other nodes.
     await taken.claim(); // Without a turn of its own: a store that does not answer holds up nobody else.
-    const sandbox = await this.#admission.run(async () => {
+    const sandbox = await this.#admission.letIn(1, memoryMib, async () => {
       const again = this.#all.get(id);
       if (again) return again;
-      await admit(home, limits, this.records, needed);
       const brought = new ManagedSandbox(this.#options, { ...taken.record, held: false });
       await brought.settle();
       this.#watch(brought);
