@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { DiskService } from "../block/disk-service.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
@@ -11,11 +10,12 @@ import { Holdings } from "./holdings.ts";
 import type { Launchable } from "./launchable.ts";
 import type { Limits } from "./limits.ts";
 import { ManagedSandbox } from "./managed-sandbox.ts";
-import { makeId, SANDBOX_ID } from "./sandbox-id.ts";
-import { readRecords, recordFormat, type SandboxRecord } from "./sandbox-record.ts";
+import { type CreateOptions, newRecord } from "./new-record.ts";
+import { SANDBOX_ID } from "./sandbox-id.ts";
+import { readRecords, type SandboxRecord } from "./sandbox-record.ts";
 import { type SavedTemplate, writeSavedTemplate } from "./saved-template.ts";
 import { Standby } from "./standby.ts";
-import { newLayer, removeSandboxFolder, sweepStorage } from "./storage.ts";
+import { removeSandboxFolder, sweepStorage } from "./storage.ts";
 
 /** How long a dead sandbox stays listed, in milliseconds. */
 const DEAD_SHOWN_MS = 24 * 3600 * 1000;
@@ -28,19 +28,6 @@ export interface PushedSandbox {
   /** Bytes. */
   sent: number;
   reused: number;
-}
-
-/** What somebody asks for when creating a sandbox. */
-export interface CreateOptions {
-  env: Record<string, string>;
-  metadata: Record<string, string>;
-  timeoutMs: number | null;
-  onTimeout: "kill" | "pause";
-  network: SandboxRecord["network"];
-  /** Less than the daemon's own limits, which hold where these are left out. */
-  maxDiskMib?: number | undefined;
-  maxProcesses?: number | undefined;
-  held: boolean;
 }
 
 export interface SandboxesOptions {
@@ -223,53 +210,8 @@ export class Sandboxes {
     });
   }
 
-  /** A sandbox's own limits. @throws KilnError `LIMIT_REACHED` when more is asked for than the daemon gives. */
-  #limitsOf({ maxDiskMib, maxProcesses }: CreateOptions): Pick<SandboxRecord, "maxDiskMib" | "maxProcesses"> {
-    const { limits } = this.#options;
-    const check = (name: string, asked: number | undefined, limit: number | undefined) => {
-      if (asked === undefined || limit === undefined || asked <= limit) return asked ?? limit;
-      throw new KilnError("LIMIT_REACHED", `${name} may be at most ${limit} here: ${asked} was asked for`, {
-        hint: `ask for less, or raise ${name}_per_sandbox in the daemon's configuration`,
-      });
-    };
-    const disk = check("max_disk_mib", maxDiskMib, limits.maxDiskMib);
-    return {
-      ...(disk === undefined ? {} : { maxDiskMib: disk }),
-      maxProcesses: check("max_processes", maxProcesses, limits.maxProcesses) ?? limits.maxProcesses,
-    };
-  }
-
-  #record(launchable: Launchable, options: CreateOptions, parent?: string): SandboxRecord {
-    const { template, vcpu, memoryMib, engine, kernel, source, base, sizeBytes, layers } = launchable;
-    const now = Date.now();
-    return {
-      format: recordFormat,
-      id: makeId(),
-      state: "creating",
-      template,
-      vcpu,
-      memoryMib,
-      env: { ...launchable.env, ...options.env },
-      metadata: options.metadata,
-      network: options.network,
-      ...this.#limitsOf(options),
-      createdAt: new Date(now).toISOString(),
-      expiresAt: options.timeoutMs === null ? null : new Date(now + options.timeoutMs).toISOString(),
-      onTimeout: options.onTimeout,
-      engine,
-      ...(parent === undefined ? {} : { parent }),
-      held: options.held,
-      machineId: randomBytes(16).toString("hex"),
-      kernel,
-      source,
-      disk: {
-        base,
-        sizeBytes,
-        layers,
-        diff: newLayer(),
-        exportName: randomBytes(16).toString("hex"),
-      },
-    };
+  #newRecord(launchable: Launchable, options: CreateOptions, parent?: string): SandboxRecord {
+    return newRecord(this.#options.limits, launchable, options, parent);
   }
 
   /**
@@ -324,7 +266,7 @@ export class Sandboxes {
       this.#standby.refill();
     }
     if (standby) {
-      const { id: _, machineId: __, disk: ___, ...rest } = this.#record(launchable, options);
+      const { id: _, machineId: __, disk: ___, ...rest } = this.#newRecord(launchable, options);
       try {
         await standby.claim({ ...rest, standby: undefined });
         return standby;
@@ -332,7 +274,7 @@ export class Sandboxes {
         await this.kill(standby); // It died while it waited.
       }
     }
-    const [sandbox] = await this.#admit([this.#record(launchable, options)]);
+    const [sandbox] = await this.#admit([this.#newRecord(launchable, options)]);
     if (!sandbox) throw new KilnError("INTERNAL", "no sandbox was admitted");
     return this.#start(sandbox, signal);
   }
@@ -347,7 +289,7 @@ export class Sandboxes {
       network: "none",
       held: false,
     };
-    const [sandbox] = await this.#admit([{ ...this.#record(launchable, nobody), standby: true }]);
+    const [sandbox] = await this.#admit([{ ...this.#newRecord(launchable, nobody), standby: true }]);
     if (!sandbox) throw new KilnError("INTERNAL", "no sandbox was admitted");
     try {
       await sandbox.startStandby();
@@ -390,7 +332,7 @@ export class Sandboxes {
         maxProcesses,
         held: false,
       };
-      const records = Array.from({ length: count }, () => this.#record(launchable, options, parent.id));
+      const records = Array.from({ length: count }, () => this.#newRecord(launchable, options, parent.id));
       const children = await this.#admit(records);
       const started = await Promise.allSettled(children.map((child) => this.#start(child, signal)));
       const failed = started.find((result) => result.status === "rejected");

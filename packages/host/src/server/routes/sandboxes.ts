@@ -5,7 +5,7 @@ import { RemovedError } from "../../sandbox/holdings.ts";
 import { checkSize } from "../../sandbox/limits.ts";
 import type { ManagedSandbox } from "../../sandbox/managed-sandbox.ts";
 import { missingParts } from "../../sandbox/missing-parts.ts";
-import type { CreateOptions } from "../../sandbox/sandboxes.ts";
+import type { CreateOptions } from "../../sandbox/new-record.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { errorBody, toKilnError } from "../errors.ts";
