@@ -231,6 +231,12 @@ def life_cycle(client: Client, sandbox: Sandbox) -> None:
         raise AssertionError("it is paused")
     except SandboxStateError:
         pass
+    try:
+        # From node to node: here it comes back to the same one.
+        assert sandbox.push().id == sandbox.id
+        assert client.pull_sandbox(sandbox.id).info.state == "paused"
+    except UsageError:
+        pass  # This node uses no store: it is paused as before.
     assert sandbox.resume(timeout=600).state == "running"
     assert sandbox.files.read_text("/tmp/kept") == "[1, 2]"
     step("pause, resume")
@@ -411,6 +417,11 @@ async def async_ports(sandbox: AsyncSandbox) -> None:
 
 async def async_life_cycle(client: AsyncClient, sandbox: AsyncSandbox) -> None:
     assert (await sandbox.pause()).state == "paused"
+    try:
+        assert (await sandbox.push()).id == sandbox.id
+        assert (await client.pull_sandbox(sandbox.id)).info.state == "paused"
+    except UsageError:
+        pass  # This node uses no store.
     assert (await sandbox.resume()).state == "running"
     (fork,) = await sandbox.fork()
     assert fork.info.parent == sandbox.id

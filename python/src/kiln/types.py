@@ -52,6 +52,18 @@ class SandboxInfo:
 
 
 @dataclass(frozen=True)
+class PushedSandbox:
+    """A sandbox that was handed over to the store."""
+
+    id: str
+    digest: str
+    """Its address there: ``sha256:…``."""
+    sent_bytes: int
+    reused_bytes: int
+    """Bytes that the store had already."""
+
+
+@dataclass(frozen=True)
 class ProcessInfo:
     id: str
     argv: tuple[str, ...]

@@ -19,6 +19,7 @@ STATS = {
     "guest_memory_total_bytes": 4,
     "guest_memory_available_bytes": 5,
 }
+PUSHED = {"id": "s1", "digest": f"sha256:{'a' * 64}", "sent_bytes": 1, "reused_bytes": 2}
 TEMPLATE = {"name": "python", "source": "built-in", "built": True}
 INFO = {
     "version": "1",
@@ -36,6 +37,7 @@ WHOLE: list[tuple[Callable[[object], object], dict[str, Any], set[str]]] = [
     (answers.file_info, wire.file(), set()),
     (answers.build, wire.build(state="queued", queue_position=2), {"queue_position"}),
     (answers.stats, STATS, set()),
+    (answers.pushed_sandbox, PUSHED, set()),
     (answers.template, TEMPLATE, set()),
     (answers.info, INFO, set()),
     (answers.health, HEALTH, set()),

@@ -18,9 +18,11 @@ from kiln import (
     BuildStage,
     CapacityError,
     Client,
+    ConflictError,
     ConnectionLostError,
     InternalError,
     KilnError,
+    PushedSandbox,
     SandboxNotFoundError,
 )
 from tests.support import wire
@@ -113,6 +115,27 @@ def test_all_options_are_sent(serve: Callable[..., Server], client: Client) -> N
         "max_processes": 50,
         "held": False,
     }
+
+
+def test_a_sandbox_is_handed_over_and_taken_up(serve: Callable[..., Server], client: Client) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def daemon(exchange: Exchange) -> None:
+        asked.append((exchange.method, exchange.target))
+        if exchange.target.endswith("/push"):
+            exchange.reply({"id": "s1", "digest": "sha256:ab", "sent_bytes": 5, "reused_bytes": 7})
+        elif exchange.target.endswith("/s2/pull"):
+            exchange.reply(wire.error("CONFLICT"), 409)
+        else:
+            exchange.reply(wire.sandbox(state="paused"))
+
+    serve(daemon)
+    sandbox = client.get("s1")
+    assert sandbox.push() == PushedSandbox(id="s1", digest="sha256:ab", sent_bytes=5, reused_bytes=7)
+    assert client.pull_sandbox("s1").info.state == "paused"
+    with pytest.raises(ConflictError):
+        client.pull_sandbox("s2")
+    assert asked[1:] == [("POST", f"/v1/sandboxes/{path}") for path in ("s1/push", "s1/pull", "s2/pull")]
 
 
 def test_a_hold_that_is_cut_is_taken_again(

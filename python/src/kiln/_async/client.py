@@ -133,6 +133,15 @@ class AsyncClient:
         info = await self._transport.call(sandboxes.get(sandbox_id), deadline=Deadline(request_timeout))
         return AsyncSandbox(self._transport, info, owned=False)
 
+    async def pull_sandbox(self, sandbox_id: str, *, request_timeout: float | None = None) -> AsyncSandbox:
+        """Takes a sandbox that some node has handed over (``sandbox.push``) out of the store. It is paused, and this
+        daemon's alone. sandbox_id: the whole of it.
+
+        Raises SandboxNotFoundError; ConflictError when another node was first.
+        """
+        info = await self._transport.call(sandboxes.pull(sandbox_id), deadline=Deadline(request_timeout))
+        return AsyncSandbox(self._transport, info, owned=False)
+
     async def list(
         self,
         *,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._wire.bodies import AsyncContent
-    from ..types import ExecResult, OnTimeout, ProcessInfo, SandboxInfo, Stats, Template, Terminal
+    from ..types import ExecResult, OnTimeout, ProcessInfo, PushedSandbox, SandboxInfo, Stats, Template, Terminal
     from .transport import AsyncTransport
 
 
@@ -250,6 +250,12 @@ class AsyncSandbox:
         """
         call = sandboxes.resume(self.id, timeout)
         return self._changed(await self._transport.call(call, deadline=Deadline(request_timeout)))
+
+    async def push(self, *, request_timeout: float | None = None) -> PushedSandbox:
+        """Hands it over, which is paused, to the store: this daemon forgets it, and any node takes it up
+        (``client.pull_sandbox``). What fails leaves it paused.
+        """
+        return await self._transport.call(sandboxes.push(self.id), deadline=Deadline(request_timeout))
 
     async def fork(self, count: int = 1, *, request_timeout: float | None = None) -> list[AsyncSandbox]:
         """Running copies of it as it is now; it goes on itself. count: 1 to 100."""

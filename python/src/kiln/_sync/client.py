@@ -129,6 +129,15 @@ class Client:
         info = self._transport.call(sandboxes.get(sandbox_id), deadline=Deadline(request_timeout))
         return Sandbox(self._transport, info, owned=False)
 
+    def pull_sandbox(self, sandbox_id: str, *, request_timeout: float | None = None) -> Sandbox:
+        """Takes a sandbox that some node has handed over (``sandbox.push``) out of the store. It is paused, and this
+        daemon's alone. sandbox_id: the whole of it.
+
+        Raises SandboxNotFoundError; ConflictError when another node was first.
+        """
+        info = self._transport.call(sandboxes.pull(sandbox_id), deadline=Deadline(request_timeout))
+        return Sandbox(self._transport, info, owned=False)
+
     def list(
         self,
         *,

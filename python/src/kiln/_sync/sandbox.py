@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._wire.bodies import Content
-    from ..types import ExecResult, OnTimeout, ProcessInfo, SandboxInfo, Stats, Template, Terminal
+    from ..types import ExecResult, OnTimeout, ProcessInfo, PushedSandbox, SandboxInfo, Stats, Template, Terminal
     from .transport import Transport
 
 
@@ -241,6 +241,12 @@ class Sandbox:
         """
         call = sandboxes.resume(self.id, timeout)
         return self._changed(self._transport.call(call, deadline=Deadline(request_timeout)))
+
+    def push(self, *, request_timeout: float | None = None) -> PushedSandbox:
+        """Hands it over, which is paused, to the store: this daemon forgets it, and any node takes it up
+        (``client.pull_sandbox``). What fails leaves it paused.
+        """
+        return self._transport.call(sandboxes.push(self.id), deadline=Deadline(request_timeout))
 
     def fork(self, count: int = 1, *, request_timeout: float | None = None) -> list[Sandbox]:
         """Running copies of it as it is now; it goes on itself. count: 1 to 100."""

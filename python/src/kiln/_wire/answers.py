@@ -23,6 +23,7 @@ from ..types import (
     Network,
     OnTimeout,
     ProcessInfo,
+    PushedSandbox,
     SandboxInfo,
     SandboxState,
     Stats,
@@ -134,6 +135,16 @@ def stats(value: object) -> Stats:
         processes=f.whole("processes"),
         guest_memory_total_bytes=f.whole("guest_memory_total_bytes"),
         guest_memory_available_bytes=f.whole("guest_memory_available_bytes"),
+    )
+
+
+def pushed_sandbox(value: object) -> PushedSandbox:
+    f = Fields(value, "pushed sandbox")
+    return PushedSandbox(
+        id=f.text("id"),
+        digest=f.text("digest"),
+        sent_bytes=f.whole("sent_bytes"),
+        reused_bytes=f.whole("reused_bytes"),
     )
 
 

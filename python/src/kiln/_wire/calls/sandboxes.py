@@ -12,7 +12,7 @@ from ..unset import Maybe, set_only
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...types import Network, OnTimeout, SandboxInfo, SandboxState, Stats, Template
+    from ...types import Network, OnTimeout, PushedSandbox, SandboxInfo, SandboxState, Stats, Template
 
 HOLD_SILENCE_S = 60.0
 """A daemon sends a line every 15 seconds to who holds a sandbox: one silent for so long is gone."""
@@ -101,6 +101,14 @@ def pause(sandbox_id: str) -> Call[SandboxInfo]:
 def resume(sandbox_id: str, timeout: Maybe[float | None]) -> Call[SandboxInfo]:
     json = set_only({"timeout_s": timeout})
     return Call(Request("POST", path_of(sandbox_id, "/resume"), json=json), answers.sandbox_info)
+
+
+def push(sandbox_id: str) -> Call[PushedSandbox]:
+    return Call(Request("POST", path_of(sandbox_id, "/push"), json={}), answers.pushed_sandbox)
+
+
+def pull(sandbox_id: str) -> Call[SandboxInfo]:
+    return Call(Request("POST", path_of(sandbox_id, "/pull"), json={}), answers.sandbox_info)
 
 
 def fork(sandbox_id: str, count: int) -> Call[list[SandboxInfo]]:
