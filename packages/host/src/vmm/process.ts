@@ -23,8 +23,8 @@ export interface VmmProcess {
 export interface LaunchOptions {
   /** What it is called in messages: `QEMU`. */
   program: string;
-  /** Inherited as file descriptor 3. */
-  incoming?: number | undefined;
+  /** A file descriptor that it inherits as its descriptor 3. */
+  inherited?: number | undefined;
   /** Whether it outlives this process. @default false */
   detached?: boolean | undefined;
   /** File for what it has to say. @default it is kept in memory, as far as `exited` tells of it */
@@ -59,11 +59,16 @@ export class VmmChild implements VmmProcess {
   /** @param words a command that becomes the VMM. @throws KilnError `VM_FAILED` when it cannot be started. */
   static async start(
     [command, words]: [string, string[]],
-    { program, incoming, detached = false, log: logPath, output, env }: LaunchOptions,
+    { program, inherited, detached = false, log: logPath, output, env }: LaunchOptions,
   ): Promise<VmmChild> {
     await using log = logPath === undefined ? undefined : await open(logPath, "a", 0o600);
     const child = spawn(command, words, {
-      stdio: ["ignore", output ?? "ignore", log?.fd ?? "pipe", ...(incoming === undefined ? [] : [incoming])],
+      stdio: [
+        "ignore",
+        output ?? "ignore",
+        log?.fd ?? "pipe",
+        ...(inherited === undefined ? [] : [inherited]),
+      ],
       env: { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent", ...env },
       detached,
     });

@@ -1,8 +1,13 @@
 import type { VmConfig } from "../vmm.ts";
+import { TAP } from "./tap/taps.ts";
 import { type FirecrackerPaths, PATHS } from "./view.ts";
 
 /** Any number from 3: each Firecracker has a vsock of its own. */
 const GUEST_CID = 3;
+
+/** Largest packet on the guest's link, and its card's address, as QEMU's. */
+const MTU = 15_360;
+const GUEST_MAC = "02:4b:69:6c:6e:02";
 
 /**
  * `reboot=k`: the guest's keyboard controller is Firecracker's only switch. There is no keyboard behind it, so nobody looks for one, and
@@ -34,6 +39,10 @@ export function bootRequests({ vcpu, memoryMib }: VmConfig, paths: FirecrackerPa
         // The guest's flushes reach the block server.
         cache_type: "Writeback",
       },
+    },
+    {
+      path: "/network-interfaces/eth0",
+      body: { iface_id: "eth0", host_dev_name: TAP, guest_mac: GUEST_MAC, mtu: MTU },
     },
     { path: "/vsock", body: { guest_cid: GUEST_CID, uds_path: paths.vsock } },
   ];

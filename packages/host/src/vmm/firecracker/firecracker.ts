@@ -15,9 +15,11 @@ import {
   readFirecrackerProbe,
 } from "./probe.ts";
 import { startFirecracker } from "./start.ts";
+import { Taps } from "./tap/taps.ts";
 
-/** Of this process: engines come and go, the devices they have attached stay. */
+/** Of this process: engines come and go, the devices stay. */
 const SLOTS = new NbdSlots();
+const TAPS = new Taps();
 
 /** The engine for servers: KVM only, as root only, disks by the kernel's NBD devices. */
 export class FirecrackerEngine implements Vmm {
@@ -58,11 +60,17 @@ export class FirecrackerEngine implements Vmm {
   }
 
   boot(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
-    return startFirecracker({ probe: this.#probe, slots: SLOTS }, config, files, "boot", signal);
+    return startFirecracker({ probe: this.#probe, slots: SLOTS, taps: TAPS }, config, files, "boot", signal);
   }
 
   restore(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
-    return startFirecracker({ probe: this.#probe, slots: SLOTS }, config, files, "restore", signal);
+    return startFirecracker(
+      { probe: this.#probe, slots: SLOTS, taps: TAPS },
+      config,
+      files,
+      "restore",
+      signal,
+    );
   }
 
   adopt(config: VmConfig, process: ProcessId, signal?: AbortSignal): Promise<Vm> {

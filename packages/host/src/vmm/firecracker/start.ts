@@ -13,6 +13,7 @@ import { folderEnvironment } from "./find.ts";
 import { ensureVmlinux } from "./kernel-image.ts";
 import type { NbdSlots } from "./nbd/slots.ts";
 import type { FirecrackerProbe } from "./probe.ts";
+import type { TapLink, Taps } from "./tap/taps.ts";
 import { PATHS, pathsIn, type Sources, visibleTo } from "./view.ts";
 import { AGENT_PATIENCE_MS, FirecrackerVm } from "./vm.ts";
 import { connectAgent } from "./vsock.ts";
@@ -26,9 +27,9 @@ const CONSOLE_LINES = 20;
 
 export type StartMode = "boot" | "restore";
 
-/** Starts a Firecracker that boots, or goes on from `files`, locked up, with its disk on an NBD device of its own. */
+/** Starts a Firecracker that boots, or goes on from `files`, locked up, with its disk on an NBD device and its link on a tap of its own. */
 export async function startFirecracker(
-  { probe, slots }: { probe: FirecrackerProbe; slots: NbdSlots },
+  { probe, slots, taps }: { probe: FirecrackerProbe; slots: NbdSlots; taps: Taps },
   config: VmConfig,
   files: SnapshotFiles,
   mode: StartMode,
@@ -40,9 +41,11 @@ export async function startFirecracker(
   await using unused = new AsyncDisposableStack();
   const slot = await slots.attach(directory, disk, uid);
   unused.defer(() => slots.detach(slot));
+  const tap = await taps.take(directory, uid);
+  unused.defer(() => tap.stop());
   const sources = await sourcesOf(config, files, mode);
   const jail = await prepareJail(directory, probe.isolation, visibleTo(binary, slot.node, sources));
-  const child = await launch(jail, config, uid, mode);
+  const child = await launch(jail, config, { uid, mode, tap });
   const steps = new StartSteps("Firecracker", child.gone, signal);
   try {
     const paths = pathsIn(directory);
@@ -88,10 +91,10 @@ async function sourcesOf({ kernel }: VmConfig, files: SnapshotFiles, mode: Start
 async function launch(
   jail: Jail,
   { directory, detached, memoryMib }: VmConfig,
-  uid: number,
-  mode: StartMode,
+  { uid, mode, tap }: { uid: number; mode: StartMode; tap: TapLink },
 ): Promise<VmmChild> {
   const paths = pathsIn(directory);
+  await using alive = tap.alive;
   // Both Firecracker, as its own user, and what starts it write to it.
   await using log = await open(paths.log, "a", 0o600);
   await log.chown(uid, uid);
@@ -102,9 +105,11 @@ async function launch(
       diesWithOwner: !detached,
       memoryMib,
       writesFiles: mode === "boot",
+      networkOf: tap.pid,
     }),
     {
       ...{ program: "Firecracker", detached, log: paths.log, output: console?.fd },
+      inherited: alive.fd,
       env: folderEnvironment(directory),
     },
   );

@@ -31,6 +31,8 @@ export function pathsIn(directory: string) {
   return {
     apiSocket: join(directory, "api"),
     vsock: join(directory, "vsock"),
+    /** Where the network server finds the guest's link. */
+    network: join(directory, "network"),
     savedMemory: join(directory, "saved-memory"),
     savedState: join(directory, "saved-state"),
     /** What a detached Firecracker has to say. */
@@ -49,6 +51,7 @@ export type Sources = { vmlinux: string; initrd: string } | SnapshotFiles;
 export function visibleTo(binary: string, node: string, sources: Sources): Visible[] {
   return [
     file("/dev/kvm", "/dev/kvm"),
+    file("/dev/net/tun", "/dev/net/tun"),
     file(node, PATHS.disk),
     file(binary, PATHS.binary),
     ...("vmlinux" in sources

@@ -42,9 +42,7 @@ export class FirecrackerVm implements Vm {
   }
 
   get networkSocket(): string {
-    throw new KilnError("HOST_UNSUPPORTED", "sandboxes of the engine firecracker have no network yet", {
-      hint: "ask for none (--network none), or take another engine (--engine qemu)",
-    });
+    return pathsIn(this.#parts.config.directory).network;
   }
 
   get pid(): number {

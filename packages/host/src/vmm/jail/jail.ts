@@ -1,5 +1,5 @@
 import { chmod, chown, lstat, mkdir, stat, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Isolation } from "./isolation.ts";
 
 /** First of the user ids that VMs run as: above those that systemd and container engines give away. */
@@ -24,7 +24,7 @@ const START_WITH_VIEW = `mount -a -T "$3" || exit; ${LIMITS}; shift 3; exec "$@"
 export interface Visible {
   /** On the host. */
   source: string;
-  /** In its view; a single name below `/`, or below `/dev` or `/etc`. */
+  /** In its view; not below another one's. */
   target: string;
   kind: "file" | "directory";
 }
@@ -73,8 +73,8 @@ export async function prepareJail(
     ...visible,
     { source: directory, target: VM_FOLDER, kind: "directory" as const },
   ];
-  await mkdir(root);
-  await Promise.all(["dev", "etc"].map((name) => mkdir(join(root, name))));
+  const folders = new Set(all.map(({ target }) => join(root, dirname(target))));
+  await Promise.all([...folders].map((folder) => mkdir(folder, { recursive: true })));
   await Promise.all([
     ...all.map(({ target, kind }) =>
       kind === "directory" ? mkdir(join(root, target)) : writeFile(join(root, target), ""),
@@ -118,6 +118,8 @@ export interface EnterOptions {
   memoryMib: number;
   /** Whether it has to write files of any size. */
   writesFiles?: boolean;
+  /** A process whose network namespace it is to be in. @default one of its own, with nothing in it */
+  networkOf?: number;
 }
 
 /**
@@ -129,7 +131,7 @@ export function enterJail(
   { directory, isolation, uid, groups }: Jail,
   binary: string,
   args: readonly string[],
-  { diesWithOwner, memoryMib, writesFiles = false }: EnterOptions,
+  { diesWithOwner, memoryMib, writesFiles = false, networkOf }: EnterOptions,
 ): [string, string[]] {
   const limits = [
     memoryMib === 0 ? "unlimited" : String((memoryMib + OVERHEAD_MIB) * 1024),
@@ -143,8 +145,13 @@ export function enterJail(
   const user = uid === undefined ? [] : ["--setgid", String(groups[0] ?? uid), "--setuid", String(uid)];
   const words = isolation.ownView
     ? [
-        ...["unshare", ...(process.geteuid?.() === 0 ? [] : ["--user", "--map-root-user"])],
-        ...["--mount", "--net", "--ipc", "--uts", "--propagation", "private", "--"],
+        ...(networkOf === undefined ? [] : ["nsenter", `--net=/proc/${networkOf}/ns/net`, "--"]),
+        ...[
+          "unshare",
+          ...(networkOf === undefined ? ["--net"] : []),
+          ...(process.geteuid?.() === 0 ? [] : ["--user", "--map-root-user"]),
+        ],
+        ...["--mount", "--ipc", "--uts", "--propagation", "private", "--"],
         ...["/bin/sh", "-c", START_WITH_VIEW, "sh", ...limits, mountsOf(directory)],
         ...["unshare", "--root", rootOf(directory), "--wd", "/", ...user, "--"],
         ...(set.length === 0 ? [] : ["setpriv", ...set, "--"]),

@@ -53,7 +53,7 @@ export async function startQemu(
     }),
     {
       program: "QEMU",
-      incoming: state?.fd,
+      inherited: state?.fd,
       detached: config.detached,
       log: config.detached ? paths.log : undefined,
     },

@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { constants } from "node:fs";
+
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { KilnError } from "../../../errors.ts";
+
+const SCRIPT = join(import.meta.dirname, "tap.pl");
+/** Name of every guest's device: each is in a network namespace of its own. */
+export const TAP = "tap0";
+/** Devices that are there before anybody asks. */
+const SPARE = 2;
+/** How long a device may take to be there, in milliseconds. */
+const PATIENCE_MS = 30_000;
+
+/** A guest's link: a tap device alone in a network namespace, and the process that passes its frames on. */
+export interface TapLink {
+  /** Of a process in the namespace. */
+  readonly pid: number;
+  /** The link ends with the last process that has this open: the VMM is to inherit it, and whoever starts that to close it. */
+  readonly alive: FileHandle;
+  stop(): Promise<void>;
+}
+
+/** This process's links ahead of the VMs that will have them. What is not taken ends with this process. */
+export class Taps {
+  #spare: Promise<ChildProcess>[] = [];
+
+  /** Makes links ahead. A failure shows in whoever needs one. */
+  warm(): void {
+    while (this.#spare.length < SPARE) {
+      const starting = start();
+      starting.catch(() => undefined);
+      this.#spare.push(starting);
+    }
+  }
+
+  /**
+   * Gives the VM in `directory`, whose VMM runs as `uid`, a link. The network server finds it at `network` in there.
+   * @throws KilnError `HOST_UNSUPPORTED` when this host has no tap devices, `NETWORK_FAILED`.
+   */
+  async take(directory: string, uid: number): Promise<TapLink> {
+    this.warm();
+    const child = await this.#next();
+    this.warm();
+    await using failed = new AsyncDisposableStack();
+    failed.defer(() => end(child));
+    child.stdin?.write(`take ${uid} ${encodeURIComponent(directory)}\n`);
+    await hear(child, "ok");
+    const path = join(directory, "alive");
+    const alive = await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    await rm(path);
+    failed.move();
+    return { pid: child.pid ?? 0, alive, stop: () => end(child) };
+  }
+
+  /** A spare one that is still there. */
+  async #next(): Promise<ChildProcess> {
+    for (let starting = this.#spare.shift(); starting !== undefined; starting = this.#spare.shift()) {
+      const child = await starting;
+      if (child.exitCode === null && child.signalCode === null) return child;
+    }
+    return start();
+  }
+}
+
+async function start(): Promise<ChildProcess> {
+  // A session of its own: it may outlive this process.
+  const child = spawn("unshare", ["--net", "--", "perl", SCRIPT], {
+    stdio: ["pipe", "pipe", "ignore"],
+    detached: true,
+  });
+  child.stdin.on("error", () => undefined); // Its end tells more.
+  try {
+    await hear(child, "ready");
+  } catch (error) {
+    await end(child);
+    throw error;
+  }
+  child.unref();
+  if (child.stdin instanceof Socket) child.stdin.unref();
+  return child;
+}
+
+/** Waits for a line; the process is a reason for this one to stay for that long. @throws KilnError with what it says instead. */
+async function hear(child: ChildProcess, expected: string): Promise<void> {
+  const { stdout } = child;
+  if (!(stdout instanceof Socket)) throw new KilnError("INTERNAL", "a link's process has no output");
+  stdout.ref();
+  const waiting = new AbortController();
+  const until = AbortSignal.any([waiting.signal, AbortSignal.timeout(PATIENCE_MS)]);
+  const gone = () => waiting.abort(new Error("its process is gone"));
+  child.once("error", gone).once("exit", gone);
+  try {
+    const [line] = await once(stdout.setEncoding("utf8"), "data", { signal: until });
+    const text = String(line).trim();
+    if (text === expected) return;
+    throw new KilnError("NETWORK_FAILED", `a guest's link could not be made: ${text.replace(/^error /, "")}`);
+  } catch (cause) {
+    if (cause instanceof KilnError) throw cause;
+    throw new KilnError("NETWORK_FAILED", "a guest's link could not be made", { cause });
+  } finally {
+    child.off("error", gone).off("exit", gone);
+    stdout.unref();
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGKILL");
+  await exited;
+}
