@@ -1,4 +1,4 @@
-import type { EngineName } from "@kiln/sdk/types.ts";
+import type { EngineChoice } from "@kiln/sdk/types.ts";
 import { InvalidArgumentError } from "commander";
 
 /** Parser of a whole number within limits, for an option's value. */
@@ -12,16 +12,20 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
-const ENGINES: readonly string[] = ["qemu", "firecracker"] satisfies EngineName[];
+const ENGINES: readonly string[] = ["auto", "qemu", "firecracker"] satisfies EngineChoice[];
 
 /** Parser of an engine's name. */
-export function engineName(text: string): EngineName {
+export function engineName(text: string): EngineChoice {
   if (!ENGINES.includes(text)) throw new InvalidArgumentError(`It must be one of ${ENGINES.join(", ")}.`);
-  return text as EngineName;
+  return text as EngineChoice;
 }
 
 /** The option `--engine`. */
-export const ENGINE_OPTION = ["--engine <name>", "qemu or firecracker (default: qemu)", engineName] as const;
+export const ENGINE_OPTION = [
+  "--engine <name>",
+  "qemu, firecracker, or auto, the best that works here (default: auto)",
+  engineName,
+] as const;
 
 /** Collects repeated NAME=VALUE options; NAME alone takes the value of this process's environment. */
 export function environmentVariable(

@@ -2,7 +2,7 @@ import { fromWire } from "./convert.ts";
 import { fromErrorBody, KilnError } from "./errors.ts";
 import { decodeLines } from "./transport/lines.ts";
 import type { Transport } from "./transport/transport.ts";
-import type { Build, BuildEvent, CallOptions, EngineName } from "./types.ts";
+import type { Build, BuildEvent, CallOptions, EngineChoice } from "./types.ts";
 
 /** Pause before the events of a build are asked for again after a cut, in milliseconds. */
 const AGAIN_PAUSE_MS = 200;
@@ -15,7 +15,7 @@ export type TemplateSpec = { name: string } & Record<string, unknown>;
 export interface BuildOptions extends CallOptions {
   vcpu?: number;
   memoryMib?: number;
-  engine?: EngineName;
+  engine?: EngineChoice;
   /** How long one step may take, in seconds. @default as the daemon's configuration says: an hour */
   stepTimeoutS?: number;
 }

@@ -11,7 +11,7 @@ import type {
   Build,
   BuildEvent,
   CallOptions,
-  EngineName,
+  EngineChoice,
   Info,
   Network,
   SandboxInfo,
@@ -32,8 +32,8 @@ export interface SandboxOptions extends CallOptions {
   image: string;
   vcpu?: number;
   memoryMib?: number;
-  /** What runs it. @default the host's own choice */
-  engine?: EngineName;
+  /** What runs it. @default auto */
+  engine?: EngineChoice;
   /** Variables of every program that is started in it. */
   env?: Record<string, string>;
   metadata?: Record<string, string>;

@@ -23,6 +23,7 @@ export type {
   CollectedPart,
   DiskEntry,
   DiskUsage,
+  EngineChoice,
   EngineName,
   ErrorBody,
   FileInfo,

@@ -85,6 +85,8 @@ export interface Stats {
 
 /** What runs a VM. */
 export type EngineName = "qemu" | "firecracker";
+/** `auto`: the best that works on the host. */
+export type EngineChoice = EngineName | "auto";
 
 export interface Template {
   name: string;

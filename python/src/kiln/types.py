@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 SandboxState = Literal["creating", "running", "pausing", "paused", "resuming", "dead"]
 OnTimeout = Literal["kill", "pause"]
+EngineChoice = Literal["auto", "qemu", "firecracker"]
 Channel = Literal["stdout", "stderr"]
 
 

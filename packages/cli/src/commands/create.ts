@@ -1,4 +1,4 @@
-import type { EngineName } from "@kiln/sdk/types.ts";
+import type { EngineChoice } from "@kiln/sdk/types.ts";
 import type { Command } from "commander";
 import { openClient } from "../client.ts";
 import {
@@ -21,7 +21,7 @@ interface CreateFlags extends NetworkFlags {
   metadata?: Record<string, string>;
   vcpu?: number;
   memory?: number;
-  engine?: EngineName;
+  engine?: EngineChoice;
   timeout?: number;
   onTimeout?: string;
   maxDisk?: number;

@@ -1,4 +1,4 @@
-import type { EngineName } from "@kiln/sdk/types.ts";
+import type { EngineChoice } from "@kiln/sdk/types.ts";
 import type { Command } from "commander";
 import {
   duration,
@@ -18,7 +18,7 @@ interface RunFlags extends NetworkFlags {
   user?: string;
   vcpu?: number;
   memory?: number;
-  engine?: EngineName;
+  engine?: EngineChoice;
   timeout?: number;
   interactive?: boolean;
   tty?: boolean;

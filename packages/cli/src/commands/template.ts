@@ -1,4 +1,4 @@
-import type { EngineName } from "@kiln/sdk/types.ts";
+import type { EngineChoice } from "@kiln/sdk/types.ts";
 import type { Command } from "commander";
 import { duration, ENGINE_OPTION, given, wholeNumber } from "../options.ts";
 import { Signals } from "../signals.ts";
@@ -10,7 +10,7 @@ const TEMPLATE_ARGUMENT = ["<template>", "name of a template, or path of a spec 
 interface BuildFlags {
   vcpu?: number;
   memory?: number;
-  engine?: EngineName;
+  engine?: EngineChoice;
   json?: boolean;
   detach?: boolean;
   locked?: string;

@@ -2,6 +2,7 @@ import { ERROR_TABLE } from "@kiln/host/errors.ts";
 import { KilnHome } from "@kiln/host/home.ts";
 import { printJson } from "../output/table.ts";
 import { checkAccelerator } from "./accelerator.ts";
+import { checkEngine } from "./engine.ts";
 import { checkFirecracker } from "./firecracker.ts";
 import { type Check, checkCommands, checkDisk, checkMachine, checkNode, checkUserIds } from "./host.ts";
 import { checkPodman } from "./podman.ts";
@@ -20,6 +21,7 @@ export async function doctor(json: boolean): Promise<number> {
     await checkPodman(home),
     await checkAccelerator(home),
     await checkFirecracker(home),
+    await checkEngine(home),
   ];
   const healthy = checks.every(({ status }) => status !== "fail");
   if (json) printJson({ healthy, home: home.root, checks });

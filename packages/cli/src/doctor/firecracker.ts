@@ -2,7 +2,8 @@ import { findKernel } from "@kiln/host/build/kernel.ts";
 import { KilnError } from "@kiln/host/errors.ts";
 import type { KilnHome } from "@kiln/host/home.ts";
 import { findCommand } from "@kiln/host/os/find-command.ts";
-import { HOW_TO_INSTALL, probeFirecracker } from "@kiln/host/vmm/firecracker/probe.ts";
+import { HOW_TO_INSTALL } from "@kiln/host/vmm/firecracker/applies.ts";
+import { probeFirecracker } from "@kiln/host/vmm/firecracker/probe.ts";
 import type { Check } from "./host.ts";
 
 /** Whether sandboxes can be run by Firecracker, which none has to be. */
@@ -23,7 +24,7 @@ export async function checkFirecracker(home: KilnHome): Promise<Check> {
     );
   }
   try {
-    const { version } = await probeFirecracker(home.probe(name), kernel);
+    const { version } = await probeFirecracker(home.probe, kernel);
     const detail = `version ${version}, under which a guest kernel booted; for sandboxes made with --engine firecracker`;
     return { name, status: "ok", detail };
   } catch (error) {

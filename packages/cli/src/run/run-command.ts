@@ -1,5 +1,5 @@
 import { KilnError } from "@kiln/sdk/errors.ts";
-import type { EngineName, Network } from "@kiln/sdk/types.ts";
+import type { EngineChoice, Network } from "@kiln/sdk/types.ts";
 import { openClient } from "../client.ts";
 import { given } from "../options.ts";
 import { createProgress } from "../output/progress.ts";
@@ -23,7 +23,7 @@ export interface RunRequest {
   user?: string;
   vcpu?: number;
   memoryMib?: number;
-  engine?: EngineName;
+  engine?: EngineChoice;
   network?: Network;
   timeoutMs?: number;
   /** Whether the command gets a terminal. */

@@ -1,5 +1,5 @@
 import { KilnError } from "@kiln/sdk/errors.ts";
-import type { EngineName } from "@kiln/sdk/types.ts";
+import type { EngineChoice } from "@kiln/sdk/types.ts";
 import { openClient } from "../client.ts";
 import { createProgress } from "../output/progress.ts";
 import { printJson } from "../output/table.ts";
@@ -9,7 +9,7 @@ export interface BuildRequest {
   ref: string;
   vcpu?: number;
   memoryMib?: number;
-  engine?: EngineName;
+  engine?: EngineChoice;
   /** How long one step may take. */
   stepTimeoutS?: number;
   json: boolean;

@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import type { TemplateSpec } from "@kiln/sdk/builds.ts";
 import type { KilnClient } from "@kiln/sdk/client.ts";
 import { KilnError, systemErrorCode } from "@kiln/sdk/errors.ts";
-import type { EngineName } from "@kiln/sdk/types.ts";
+import type { EngineChoice } from "@kiln/sdk/types.ts";
 import type { OnProgress } from "../output/progress.ts";
 
 /** A spec file larger than this, in bytes, is not a spec. */
@@ -14,7 +14,7 @@ export const isSpecFile = (ref: string): boolean => ref.includes("/") || /\.json
 export interface BuildSize {
   vcpu?: number;
   memoryMib?: number;
-  engine?: EngineName;
+  engine?: EngineChoice;
   signal: AbortSignal;
   onProgress: OnProgress;
 }

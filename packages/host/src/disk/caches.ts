@@ -21,7 +21,7 @@ import { checksOf, parentOf } from "../template/lineage.ts";
 import type { Sources } from "../template/sources.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { listTemplates, resolveTemplate } from "../template/templates.ts";
-import { DEFAULT_ENGINE, EngineName, knownEngine } from "../vmm/engines.ts";
+import { EngineName, knownEngine } from "../vmm/engines.ts";
 import type { Vmm } from "../vmm/vmm.ts";
 
 /** What a template's name stands for now. */
@@ -73,7 +73,11 @@ export interface Caches {
 /** Reads records and manifests; how much they take on the disk is not looked at. */
 export async function readCaches(home: KilnHome): Promise<Caches> {
   const kernel = await findKernel(home);
-  const present = kernel && { kernel, engines: await knownEngines(home, kernel) };
+  const present = kernel && {
+    kernel,
+    engines: await knownEngines(home, kernel),
+    chosen: await knownEngine(undefined, { probeFile: home.probe, kernel }),
+  };
   const [templates, snapshots, kernels, agents] = await Promise.all([
     knownTemplates(home, present),
     readSnapshots(home, present),
@@ -100,6 +104,8 @@ async function knownEngines(home: KilnHome, kernel: { key: string }): Promise<Vm
 interface Present {
   kernel: { key: string };
   engines: Vmm[];
+  /** The one that is taken where nobody asks for another. */
+  chosen: Vmm | undefined;
 }
 
 async function knownTemplates(home: KilnHome, present: Present | undefined): Promise<KnownTemplate[]> {
@@ -112,8 +118,7 @@ async function knownTemplates(home: KilnHome, present: Present | undefined): Pro
       const rootfs = await rootfsKey(home, spec);
       if (rootfs === undefined || sources === undefined) known.push(unknown);
       else {
-        const vmm = present?.engines.find(({ engine }) => engine === DEFAULT_ENGINE);
-        const snapshot = present && vmm && ownSnapshot(spec, rootfs, present.kernel, vmm);
+        const snapshot = present?.chosen && ownSnapshot(spec, rootfs, present.kernel, present.chosen);
         known.push({ name, rootfs, snapshot, images: imagesOf(spec, sources) });
       }
     } catch (error) {

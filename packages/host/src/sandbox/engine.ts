@@ -1,7 +1,8 @@
 import { access } from "node:fs/promises";
+import { findKernel } from "../build/kernel.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
-import { EngineName, lastEngine } from "../vmm/engines.ts";
+import { EngineName, knownEngine, lastEngine } from "../vmm/engines.ts";
 import type { Vmm } from "../vmm/vmm.ts";
 
 /** The engines that made a home's snapshots. */
@@ -38,4 +39,10 @@ export function enginesOf(home: KilnHome): Engines {
       return (await Promise.all(EngineName.options.map(find))).filter((engine) => engine !== undefined);
     },
   };
+}
+
+/** The engine that is taken where nobody asks for another, as far as that is known; nothing is tried. */
+export async function chosenEngine(home: KilnHome): Promise<Vmm | undefined> {
+  const kernel = await findKernel(home);
+  return kernel && knownEngine(undefined, { probeFile: home.probe, kernel });
 }

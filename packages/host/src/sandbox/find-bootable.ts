@@ -4,7 +4,7 @@ import type { KilnHome } from "../home.ts";
 import { findSnapshot, subjectOf } from "../snapshot/manifest.ts";
 import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
-import { DEFAULT_ENGINE, type EngineName, knownEngine } from "../vmm/engines.ts";
+import { type EngineName, knownEngine } from "../vmm/engines.ts";
 import type { Bootable } from "./sandbox.ts";
 import { markUsed } from "./variants.ts";
 
@@ -28,7 +28,7 @@ export async function findBootable(
 ): Promise<Bootable | undefined> {
   const [kernel, rootfs] = await Promise.all([findKernel(home), findRootfs(home, spec)]);
   if (!kernel || !rootfs) return undefined;
-  const { vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine = DEFAULT_ENGINE } = variant;
+  const { vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine } = variant;
   const vmm = await knownEngine(engine, { probeFile: home.probe, kernel });
   if (!vmm) return undefined;
   const snapshot = findSnapshot(home, subjectOf(rootfs, kernel, vmm, { vcpu, memoryMib }, checksOf(spec)));

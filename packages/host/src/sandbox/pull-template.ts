@@ -9,7 +9,7 @@ import { rootfsKeyOf } from "../store/format/template-manifest.ts";
 import { openMissing } from "../store/pull-missing.ts";
 import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
-import { DEFAULT_ENGINE, knownEngine, openEngine } from "../vmm/engines.ts";
+import { knownEngine, openEngine } from "../vmm/engines.ts";
 import { findBootable, type Variant } from "./find-bootable.ts";
 
 export interface PullOptions extends Variant {
@@ -28,13 +28,7 @@ export async function pullTemplate(
   spec: TemplateSpec,
   options: PullOptions = {},
 ): Promise<void> {
-  const {
-    vcpu = spec.vcpu,
-    memoryMib = spec.memory_mib,
-    engine = DEFAULT_ENGINE,
-    onProgress,
-    signal,
-  } = options;
+  const { vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine, onProgress, signal } = options;
   if (!(await readStoreConfig(home))?.lazy) return;
   if (await findBootable(home, spec, { vcpu, memoryMib, engine })) return;
   await using pull = await openMissing(home, spec, signal);

@@ -15,7 +15,7 @@ import { findSnapshot, snapshotKey, subjectOf } from "../snapshot/manifest.ts";
 import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
-import { DEFAULT_ENGINE, type EngineName, openEngine } from "../vmm/engines.ts";
+import { type EngineName, openEngine } from "../vmm/engines.ts";
 import { spaceFor } from "./build-space.ts";
 import { findBootable } from "./find-bootable.ts";
 import { defaultLimits } from "./limits.ts";
@@ -109,8 +109,7 @@ export class SandboxHost implements AsyncDisposable {
       (cancelled) => ensureRootfs(this.#home, spec, { ...report, signal: cancelled, uses: this.#uses }),
     );
     const guestAgent = async () => (await ensureAgent(this.#home, report)).path;
-    const { engine = DEFAULT_ENGINE } = options;
-    const vmm = await openEngine(engine, { probeFile: this.#home.probe, kernel, guestAgent, signal });
+    const vmm = await openEngine(options.engine, { probeFile: this.#home.probe, kernel, guestAgent, signal });
     const size = { vcpu: options.vcpu ?? spec.vcpu, memoryMib: options.memoryMib ?? spec.memory_mib };
     const subject = subjectOf(rootfs, kernel, vmm, size, checksOf(spec));
     const folders = [this.#home.artifact("kernel", kernel.key), this.#home.snapshot(snapshotKey(subject))];

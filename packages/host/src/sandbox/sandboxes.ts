@@ -2,7 +2,6 @@ import type { DiskService } from "../block/disk-service.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import type { NetworkService } from "../network/network-service.ts";
-import { DEFAULT_ENGINE } from "../vmm/engines.ts";
 import { Admission } from "./admission.ts";
 import type { Engines } from "./engine.ts";
 import { Expiry } from "./expiry.ts";
@@ -19,6 +18,9 @@ import { removeSandboxFolder, sweepStorage } from "./storage.ts";
 
 /** How long a dead sandbox stays listed, in milliseconds. */
 const DEAD_SHOWN_MS = 24 * 3600 * 1000;
+
+/** The only engine whose sandboxes can be handed over to the store so far. */
+const HANDED_OVER_ENGINE = "qemu";
 
 /** A sandbox that was handed over to the store. */
 export interface PushedSandbox {
@@ -381,7 +383,7 @@ export class Sandboxes {
     const taken = await takeOver(
       home,
       id,
-      await engines.of(DEFAULT_ENGINE),
+      await engines.of(HANDED_OVER_ENGINE),
       (names) => pins.use(this.holdings.pins.add(names)),
       signal,
     );

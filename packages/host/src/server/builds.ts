@@ -9,7 +9,6 @@ import { checksOf, writtenSpec } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { rootfsHash } from "../template/spec-hash.ts";
 import { saveTemplate } from "../template/templates.ts";
-import { DEFAULT_ENGINE } from "../vmm/engines.ts";
 import { BuildFiles } from "./build-files.ts";
 import { type BuildOutcome, type BuildProgress, runBuildProcess } from "./build-process.ts";
 import type { ErrorBody } from "./schemas/common.ts";
@@ -151,7 +150,7 @@ export class Builds implements AsyncDisposable {
 
   /** Starts a build, or gives the one of the same spec that is under way. What is built already is done at once. */
   async start(request: BuildRequest): Promise<Build> {
-    const { spec, vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine = DEFAULT_ENGINE, save } = request;
+    const { spec, vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine = "auto", save } = request;
     const name = save ? spec.name : "";
     const key = createHash("sha256")
       .update(JSON.stringify([rootfsHash(spec), checksOf(spec), vcpu, memoryMib, engine, name]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import AsyncIterator, Mapping
 
-    from ..types import Build, BuildEvent
+    from ..types import Build, BuildEvent, EngineChoice
     from .transport import AsyncTransport
 
 
@@ -33,6 +33,7 @@ class AsyncBuilds:
         *,
         vcpu: int | None = None,
         memory_mib: int | None = None,
+        engine: EngineChoice | None = None,
         step_timeout: int | None = None,
         request_timeout: float | None = None,
     ) -> Build:
@@ -40,12 +41,13 @@ class AsyncBuilds:
 
         template: name of a template, or a TemplateSpec (docs/templates.md), which is then known by its name.
         vcpu, memory_mib: of the snapshot, when not as the template says.
+        engine: what its VMs are run by; "auto", as without it: the best that works on the host.
         step_timeout: seconds one step may take, when not as the daemon's configuration says.
 
         Raises TemplateNotFoundError, SpecInvalidError.
         """
         return await self._transport.call(
-            calls.start_build(template, vcpu, memory_mib, step_timeout), deadline=Deadline(request_timeout)
+            calls.start_build(template, vcpu, memory_mib, engine, step_timeout), deadline=Deadline(request_timeout)
         )
 
     async def list(self, *, request_timeout: float | None = None) -> builtins.list[Build]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._wire.request import Call
-    from ..types import Build, BuildEvent, Health, Info, Network, OnTimeout, SandboxInfo, SandboxState
+    from ..types import Build, BuildEvent, EngineChoice, Health, Info, Network, OnTimeout, SandboxInfo, SandboxState
 
 
 class AsyncClient:
@@ -71,6 +71,7 @@ class AsyncClient:
         *,
         vcpu: int | None = None,
         memory_mib: int | None = None,
+        engine: EngineChoice | None = None,
         env: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         timeout: float | None = None,
@@ -85,6 +86,7 @@ class AsyncClient:
         """Creates a sandbox. A call that is given up leaves none.
 
         image: name of a template. One that is not built yet is built first.
+        engine: what runs it; None means ``"auto"``, the best that works on the host.
         env: variables of every program that is started in it.
         timeout: seconds it lives; None for ever.
         on_timeout: what happens then: ``"kill"``, which is meant when None, or ``"pause"``.
@@ -103,6 +105,7 @@ class AsyncClient:
             image=image,
             vcpu=vcpu,
             memory_mib=memory_mib,
+            engine=engine,
             env=env,
             metadata=metadata,
             timeout=timeout,
@@ -176,6 +179,7 @@ class AsyncClient:
         *,
         vcpu: int | None = None,
         memory_mib: int | None = None,
+        engine: EngineChoice | None = None,
         step_timeout: int | None = None,
         on_progress: Callable[[BuildEvent], None] | None = None,
         request_timeout: float | None = None,
@@ -190,7 +194,12 @@ class AsyncClient:
         """
         deadline = Deadline(request_timeout)
         build = await self.builds.start(
-            template, vcpu=vcpu, memory_mib=memory_mib, step_timeout=step_timeout, request_timeout=deadline.remaining
+            template,
+            vcpu=vcpu,
+            memory_mib=memory_mib,
+            engine=engine,
+            step_timeout=step_timeout,
+            request_timeout=deadline.remaining,
         )
         return await self.builds.wait(build.id, on_progress=on_progress, request_timeout=deadline.remaining)
 

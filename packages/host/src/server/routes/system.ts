@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { chosenEngine } from "../../sandbox/engine.ts";
 import { freeDiskMib, usage } from "../../sandbox/limits.ts";
 import { VERSION } from "../../version.ts";
-import { readProbe } from "../../vmm/qemu/probe.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { errors, raw } from "../responses.ts";
@@ -52,12 +52,15 @@ export function addSystemRoutes(app: App, { home, config, sandboxes, metrics }: 
     "/v1/info",
     { schema: { tags, summary: "Version, engine, limits and use", response: { 200: Info, ...errors } } },
     async () => {
-      const probe = readProbe(home.probe("qemu"));
+      const vmm = await chosenEngine(home);
       const { sandboxes: count, memoryMib } = usage(sandboxes.records);
       return {
         version: VERSION,
         api_version: 1 as const,
-        ...(probe ? { engine: `qemu ${probe.version}`, accelerator: probe.accelerator.kind } : {}),
+        ...(vmm && {
+          engine: `${vmm.engine} ${vmm.identity.version}`,
+          accelerator: vmm.identity.accelerator,
+        }),
         home: home.root,
         limits: {
           max_sandboxes: config.limits.maxSandboxes,

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { NetworkPolicy } from "../../network/policy/schema.ts";
 import { SANDBOX_STATES, type SandboxRecord } from "../../sandbox/sandbox-record.ts";
 import { SPEC_LIMITS, TEMPLATE_NAME } from "../../template/spec.ts";
-import { EngineName } from "../../vmm/engines.ts";
+import { EngineChoice } from "../../vmm/engines.ts";
 import { Environment, plainText, queryNumber, Timestamp } from "./common.ts";
 
 /** A year: longer timeouts are mistakes. */
@@ -30,7 +30,9 @@ export const CreateSandbox = z
     template: TemplateName,
     vcpu: z.int().min(SPEC_LIMITS.vcpu.min).max(SPEC_LIMITS.vcpu.max).optional(),
     memory_mib: z.int().min(SPEC_LIMITS.memoryMib.min).max(SPEC_LIMITS.memoryMib.max).optional(),
-    engine: EngineName.optional().meta({ description: "What runs it; the host's own choice without it." }),
+    engine: EngineChoice.optional().meta({
+      description: "What runs it; auto, or nothing: the best that works on this host.",
+    }),
     env: Environment.default({}),
     metadata: Metadata.default({}),
     timeout_s: TimeoutSeconds.default(null).meta({ description: "Seconds until it ends; null: never." }),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { EngineName } from "../../vmm/engines.ts";
+import { EngineChoice } from "../../vmm/engines.ts";
 import { ErrorBody, Timestamp } from "./common.ts";
 import { TemplateName } from "./sandbox.ts";
 
@@ -24,7 +24,7 @@ export const TemplateParams = z.object({ name: TemplateName });
 export const StepTimeout = z.int().min(1).max(86_400);
 
 const how = {
-  engine: EngineName.optional(),
+  engine: EngineChoice.optional(),
   vcpu: z.int().min(1).max(64).optional(),
   memory_mib: z
     .int()

@@ -11,6 +11,8 @@ import { NbdSlots } from "./nbd/slots.ts";
 import {
   type FirecrackerProbe,
   knownFirecrackerProbe,
+  knownFirecrackerRefusal,
+  type ProbeFile,
   probeFirecracker,
   readFirecrackerProbe,
 } from "./probe.ts";
@@ -40,7 +42,7 @@ export class FirecrackerEngine implements Vmm {
 
   /** The Firecracker of this host, tried out if that was not done before. @throws KilnError `HOST_UNSUPPORTED`. */
   static async open(
-    probeFile: string,
+    probeFile: ProbeFile,
     kernel: { key: string; vmlinuz: string; initrd: string },
     signal?: AbortSignal,
   ): Promise<FirecrackerEngine> {
@@ -48,13 +50,18 @@ export class FirecrackerEngine implements Vmm {
   }
 
   /** The same if it was tried out before. */
-  static async known(probeFile: string, kernel: { key: string }): Promise<FirecrackerEngine | undefined> {
+  static async known(probeFile: ProbeFile, kernel: { key: string }): Promise<FirecrackerEngine | undefined> {
     const probe = await knownFirecrackerProbe(probeFile, kernel);
     return probe && new FirecrackerEngine(probe);
   }
 
+  /** Why the present one was found not to work with `kernel`, if it was. */
+  static knownRefusal(probeFile: ProbeFile, kernel: { key: string }): Promise<KilnError | undefined> {
+    return knownFirecrackerRefusal(probeFile, kernel);
+  }
+
   /** The one that was tried out last, whatever has changed since. */
-  static async last(probeFile: string): Promise<FirecrackerEngine | undefined> {
+  static async last(probeFile: ProbeFile): Promise<FirecrackerEngine | undefined> {
     const probe = await readFirecrackerProbe(probeFile);
     return probe && new FirecrackerEngine(probe);
   }

@@ -10,10 +10,10 @@ import { findCommand } from "../../os/find-command.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
 import { Isolation } from "../jail/isolation.ts";
 import { probeIsolation } from "../jail/probe-isolation.ts";
+import { BINARY, HOW_TO_INSTALL } from "./applies.ts";
 import { ensureVmlinux } from "./kernel-image.ts";
 import { checkNbdModule } from "./nbd/module.ts";
 
-const BINARY = "firecracker";
 /** Earlier ones lose connections to the guest when they resume a snapshot. */
 const MIN_VERSION = [1, 16, 1] as const;
 /** How long a kernel may say nothing under KVM, in milliseconds; see QEMU's. */
@@ -22,39 +22,68 @@ const KVM_PATIENCE_MS = 20_000;
 const PROBE_OK = "kiln: probe ok";
 const PROBE_MEMORY_MIB = 256;
 /** Where it comes from. */
-export const HOW_TO_INSTALL =
-  "https://github.com/firecracker-microvm/firecracker/releases has it: put `firecracker` into /usr/local/bin";
+
+/** What findings hold for: when any of it changes they are found out anew. */
+const Subject = z.object({
+  binary: z.string(),
+  binarySize: z.number(),
+  binaryModifiedMs: z.number(),
+  hostKernel: z.string(),
+  hostCpu: z.string(),
+  guestKernel: z.string(),
+});
 
 const Probe = z.object({
-  /** What the findings hold for: when any of it changes they are found out anew. */
-  subject: z.object({
-    binary: z.string(),
-    binarySize: z.number(),
-    binaryModifiedMs: z.number(),
-    hostKernel: z.string(),
-    hostCpu: z.string(),
-    guestKernel: z.string(),
-  }),
+  subject: Subject,
   version: z.string(),
   isolation: Isolation,
 });
+
+/** Why it did not work when it was tried. Kept beside what is known of one that did, which may run VMs still. */
+const Refusal = z.object({ subject: Subject, message: z.string(), hint: z.string().optional() });
+
+/** Names a file for what was found out about an engine. */
+export type ProbeFile = (engine: string) => string;
+const fileOf = (probeFile: ProbeFile) => probeFile("firecracker");
+const refusalOf = (probeFile: ProbeFile) => probeFile("firecracker-refusal");
 
 /** What was found out about Firecracker on this host, where it works. */
 export type FirecrackerProbe = z.infer<typeof Probe>;
 
 /**
- * Which Firecracker this is, remembered in `file` once a kernel has booted under it.
+ * Which Firecracker this is, remembered once a kernel has booted under it; why it did not is remembered as well.
  * @throws KilnError `HOST_UNSUPPORTED` saying what is missing: the binary, its version, root, the nbd module, a KVM that works.
  */
 export async function probeFirecracker(
-  file: string,
+  probeFile: ProbeFile,
   kernel: { key: string; vmlinuz: string; initrd: string },
   signal?: AbortSignal,
 ): Promise<FirecrackerProbe> {
   const subject = await describeSubject(kernel);
-  await checkNbdModule();
-  const known = await readFirecrackerProbe(file);
+  checkNbdModule();
+  const known = await readFirecrackerProbe(probeFile);
   if (known && isAbout(known, subject)) return known;
+  try {
+    const probe = await tryOut(subject, kernel, signal);
+    await writeJson(fileOf(probeFile), probe);
+    await rm(refusalOf(probeFile), { force: true });
+    return probe;
+  } catch (error) {
+    if (error instanceof KilnError && error.code === "HOST_UNSUPPORTED") {
+      await writeJson(refusalOf(probeFile), { subject, message: error.message, hint: error.hint });
+    }
+    throw error;
+  }
+}
+
+const writeJson = (file: string, value: z.input<typeof Probe> | z.input<typeof Refusal>) =>
+  writeFileAtomic(file, `${JSON.stringify(value, undefined, 2)}\n`);
+
+async function tryOut(
+  subject: FirecrackerProbe["subject"],
+  kernel: { vmlinuz: string; initrd: string },
+  signal: AbortSignal | undefined,
+): Promise<FirecrackerProbe> {
   const version = await versionOf(subject.binary);
   const isolation = await probeIsolation("/usr/bin/setpriv");
   if (!isolation.ownUser || !isolation.ownView) {
@@ -64,31 +93,44 @@ export async function probeFirecracker(
     );
   }
   await tryBoot(subject.binary, kernel, signal);
-  const probe: FirecrackerProbe = { subject, version, isolation };
-  await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
-  return probe;
+  return { subject, version, isolation };
 }
 
 /** What was found out about the present Firecracker with `kernel`, or undefined: nothing is tried. */
 export async function knownFirecrackerProbe(
-  file: string,
+  probeFile: ProbeFile,
   kernel: { key: string },
 ): Promise<FirecrackerProbe | undefined> {
-  const known = await readFirecrackerProbe(file);
+  const known = await readFirecrackerProbe(probeFile);
   if (!known || findCommand(BINARY) === undefined) return undefined;
   return isAbout(known, await describeSubject(kernel)) ? known : undefined;
 }
 
+/** Why the present Firecracker, which is installed, did not work with `kernel` when it was tried, or undefined. */
+export async function knownFirecrackerRefusal(
+  probeFile: ProbeFile,
+  kernel: { key: string },
+): Promise<KilnError | undefined> {
+  const { data: known } = Refusal.safeParse(await readJson(refusalOf(probeFile)));
+  if (!known || !isAbout(known, await describeSubject(kernel))) return undefined;
+  const { message, hint } = known;
+  return new KilnError("HOST_UNSUPPORTED", message, hint === undefined ? {} : { hint });
+}
+
 /** What was found out last, whatever it was about. */
-export async function readFirecrackerProbe(file: string): Promise<FirecrackerProbe | undefined> {
+export async function readFirecrackerProbe(probeFile: ProbeFile): Promise<FirecrackerProbe | undefined> {
+  return Probe.safeParse(await readJson(fileOf(probeFile))).data;
+}
+
+async function readJson(file: string): Promise<unknown> {
   try {
-    return Probe.parse(JSON.parse(await readFile(file, "utf8")));
+    return JSON.parse(await readFile(file, "utf8"));
   } catch {
     return undefined; // Absent or damaged: found out again.
   }
 }
 
-const isAbout = (probe: FirecrackerProbe, subject: FirecrackerProbe["subject"]) =>
+const isAbout = (probe: Pick<FirecrackerProbe, "subject">, subject: FirecrackerProbe["subject"]) =>
   JSON.stringify(probe.subject) === JSON.stringify(subject);
 
 const unsupported = (why: string, hint: string) =>

@@ -12,7 +12,16 @@ from ..unset import Maybe, set_only
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...types import Network, OnTimeout, PushedSandbox, SandboxInfo, SandboxState, Stats, Template
+    from ...types import (
+        EngineChoice,
+        Network,
+        OnTimeout,
+        PushedSandbox,
+        SandboxInfo,
+        SandboxState,
+        Stats,
+        Template,
+    )
 
 HOLD_SILENCE_S = 60.0
 """A daemon sends a line every 15 seconds to who holds a sandbox: one silent for so long is gone."""
@@ -32,6 +41,7 @@ def create(
     image: str,
     vcpu: int | None,
     memory_mib: int | None,
+    engine: EngineChoice | None,
     env: Mapping[str, str] | None,
     metadata: Mapping[str, str] | None,
     timeout: float | None,
@@ -45,6 +55,7 @@ def create(
         "template": image,
         "vcpu": vcpu,
         "memory_mib": memory_mib,
+        "engine": engine,
         "env": None if env is None else dict(env),
         "metadata": None if metadata is None else dict(metadata),
         "timeout_s": timeout,

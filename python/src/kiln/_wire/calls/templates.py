@@ -10,7 +10,7 @@ from ..request import Call, Request, given, segment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...types import Build, Template
+    from ...types import Build, EngineChoice, Template
 
 
 def list_templates() -> Call[list[Template]]:
@@ -26,10 +26,15 @@ def remove_template(name: str) -> Call[None]:
 
 
 def start_build(
-    template: str | Mapping[str, Any], vcpu: int | None, memory_mib: int | None, step_timeout: int | None
+    template: str | Mapping[str, Any],
+    vcpu: int | None,
+    memory_mib: int | None,
+    engine: EngineChoice | None,
+    step_timeout: int | None,
 ) -> Call[Build]:
     what: dict[str, object] = {"template": template} if isinstance(template, str) else {"spec": dict(template)}
-    json = {**what, **given({"vcpu": vcpu, "memory_mib": memory_mib, "step_timeout_s": step_timeout})}
+    how = {"vcpu": vcpu, "memory_mib": memory_mib, "engine": engine, "step_timeout_s": step_timeout}
+    json = {**what, **given(how)}
     return Call(Request("POST", "/v1/builds", json=json), answers.build)
 
 

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { KilnError } from "../../../errors.ts";
 
 const PARAMETERS = "/sys/module/nbd/parameters";
@@ -10,8 +10,8 @@ export const LOAD_NBD = "modprobe nbd nbds_max=64 max_part=0";
  * Whether the kernel's nbd module is there, loaded so that the host's kernel never reads a partition table that a guest has written.
  * @throws KilnError `HOST_UNSUPPORTED` saying how to load it.
  */
-export async function checkNbdModule(): Promise<void> {
-  const partitions = await readFile(`${PARAMETERS}/max_part`, "utf8").catch(() => undefined);
+export function checkNbdModule(): void {
+  const partitions = readPartitions();
   if (partitions === undefined) {
     throw new KilnError(
       "HOST_UNSUPPORTED",
@@ -29,5 +29,14 @@ export async function checkNbdModule(): Promise<void> {
         hint: `modprobe -r nbd && ${LOAD_NBD}`,
       },
     );
+  }
+}
+
+/** As the module was told; undefined when it is not loaded. */
+function readPartitions(): string | undefined {
+  try {
+    return readFileSync(`${PARAMETERS}/max_part`, "utf8");
+  } catch {
+    return undefined;
   }
 }

@@ -102,7 +102,7 @@ export class NbdSlots {
   }
 
   async #start(): Promise<ChildProcess> {
-    await checkNbdModule();
+    checkNbdModule();
     const [command, words] = diesWithOwner("perl", [SCRIPT]);
     const helper = spawn(command, words, { stdio: ["pipe", "pipe", "pipe"] });
     let said = "";
