@@ -40,7 +40,7 @@ describe("a guest's link on a tap device", { timeout: 120_000, skip: unusable },
         join(import.meta.dirname, "support/tap-guest.pl"),
         String(uid),
       ],
-      { stdio: ["pipe", "pipe", "pipe", link.alive.fd] },
+      { stdio: ["pipe", "pipe", "pipe", link.alive] },
     );
   }
 
@@ -63,7 +63,7 @@ describe("a guest's link on a tap device", { timeout: 120_000, skip: unusable },
   test("is served by the network server, and ends with the VMM", async () => {
     await networks.add({ id: "tap", socketPath: join(folder, "network"), policy: "full" });
     const guest = startGuest(UID);
-    await link.alive.close();
+    link.alive.destroy();
     const [answer] = await once(guest.stdout?.setEncoding("utf8") ?? guest, "data");
     // The gateway's own address, in an ARP answer to the guest.
     assert.match(String(answer).trim(), /^024b6b6c6e02024b696c6e0108060001080006040002024b696c6e010a000202/);

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { open } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { KilnError } from "../errors.ts";
 import { killProcess } from "../os/kill-process.ts";
 import { type ProcessId, processId } from "../os/process-id.ts";
@@ -23,8 +24,8 @@ export interface VmmProcess {
 export interface LaunchOptions {
   /** What it is called in messages: `QEMU`. */
   program: string;
-  /** A file descriptor that it inherits as its descriptor 3. */
-  inherited?: number | undefined;
+  /** A file descriptor, or what has one, that it inherits as its descriptor 3. */
+  inherited?: number | Socket | undefined;
   /** Whether it outlives this process. @default false */
   detached?: boolean | undefined;
   /** File for what it has to say. @default it is kept in memory, as far as `exited` tells of it */

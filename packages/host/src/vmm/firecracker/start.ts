@@ -94,7 +94,7 @@ async function launch(
   { uid, mode, tap }: { uid: number; mode: StartMode; tap: TapLink },
 ): Promise<VmmChild> {
   const paths = pathsIn(directory);
-  await using alive = tap.alive;
+  using _ = { [Symbol.dispose]: () => tap.alive.destroy() }; // From then on it is Firecracker's alone.
   // Both Firecracker, as its own user, and what starts it write to it.
   await using log = await open(paths.log, "a", 0o600);
   await log.chown(uid, uid);
@@ -109,7 +109,7 @@ async function launch(
     }),
     {
       ...{ program: "Firecracker", detached, log: paths.log, output: console?.fd },
-      inherited: alive.fd,
+      inherited: tap.alive,
       env: folderEnvironment(directory),
     },
   );

@@ -3,21 +3,20 @@
 # server finds it as it finds QEMU's: Ethernet frames, each after its length in 4 bytes. Started by taps.ts ahead of the VM:
 #
 #                           ready                the device is there
-#     take UID DIRECTORY    ok|error MESSAGE     it is the user's; DIRECTORY/network and DIRECTORY/alive are made
+#     take UID DIRECTORY    ok|error MESSAGE     it is the user's; there is DIRECTORY/network
 #
-# Until it is taken it ends with its input; from then on with the VMM, when nobody has DIRECTORY/alive open for writing any more. Device and
-# namespace go with the two of them. What guests send is passed on as it is: who looks at it is the network server.
+# It ends with its input, which the VMM has open in the end: device and namespace go with the two of them, however those end. What guests send
+# is passed on as it is: who looks at it is the network server.
 use strict;
 use warnings;
 use Errno qw(EAGAIN EINTR ENOBUFS);
-use Fcntl qw(O_RDWR O_RDONLY O_NONBLOCK F_SETFL);
+use Fcntl qw(O_RDWR O_NONBLOCK F_SETFL);
 use Socket qw(AF_UNIX SOCK_STREAM SOL_SOCKET pack_sockaddr_un);
 
 use constant {
   TUNSETIFF => 0x400454ca, TUNSETPERSIST => 0x400454cb, TUNSETOWNER => 0x400454cc, TAP_NO_PI_VNET_HDR => 0x5002,
   SIOCGIFFLAGS => 0x8913, SIOCSIFFLAGS => 0x8914, SIOCSIFMTU => 0x8922, SIOCGIFINDEX => 0x8933, UP => 1,
   AF_PACKET => 17, SOCK_RAW => 3, EVERY_PROTOCOL => 3, OUTGOING => 4, SO_RCVBUFFORCE => 33,
-  SYS_MKNOD => 133, FIFO => 0010600,
 };
 use constant DEVICE => "tap0";
 # Largest packet on the link, as the guest's card says: that of QEMU's.
@@ -61,12 +60,10 @@ sub take {
   umask 077;
   bind $listener, pack_sockaddr_un("$directory/network") or die "$directory/network: $!\n";
   listen $listener, 1 or die "listen: $!\n";
-  syscall(SYS_MKNOD, "$directory/alive", FIFO, 0) == 0 or die "$directory/alive: $!\n";
-  sysopen my $alive, "$directory/alive", O_RDONLY | O_NONBLOCK or die "$directory/alive: $!\n";
   ($(, $)) = ($uid, "$uid $uid");
   ($<, $>) = ($uid, $uid);
   die "cannot become the user $uid: $!\n" if $> != $uid || $< != $uid;
-  return (nonblocking($listener), $alive);
+  return nonblocking($listener);
 }
 
 # Frames of the guest, as the network server reads them.
@@ -103,18 +100,18 @@ sub send_frames {
 }
 
 sub serve {
-  my ($packets, $listener, $alive) = @_;
+  my ($packets, $listener) = @_;
   my ($server, $to_server, $to_guest, $is_taken) = (undef, "", "", 1);
   my $hang_up = sub { ($server, $to_server, $to_guest, $is_taken) = (undef, "", "", 1) };
   while (1) {
     my ($in, $out) = ("", "");
-    vec($in, fileno $_, 1) = 1 for $alive, $listener;
+    vec($in, fileno $_, 1) = 1 for *STDIN, $listener;
     vec($in, fileno $packets, 1) = 1 if length $to_server < HELD_BYTES;
     vec($out, fileno $packets, 1) = 1 if !$is_taken;
     vec($in, fileno $server, 1) = 1 if $server && $is_taken;
     vec($out, fileno $server, 1) = 1 if $server && $to_server ne "";
     next if select($in, $out, undef, undef) < 0;
-    return if vec($in, fileno $alive, 1) && !sysread $alive, my $nothing, 1;
+    return if vec($in, fileno STDIN, 1) && !sysread STDIN, my $nothing, 1;
     if (vec $in, fileno $packets, 1) {
       my $frames = read_frames($packets);
       $to_server .= $frames if $server; # Without one they are lost: nobody is on the link.
@@ -147,11 +144,11 @@ syswrite STDOUT, "ready\n";
 my $line = <STDIN> // exit 0;
 my ($verb, $uid, $directory) = map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, $line =~ s/\n//r;
 exit 1 if ($verb // "") ne "take" || !defined $directory;
-my ($listener, $alive) = eval { take($tun, $uid, $directory) };
+my $listener = eval { take($tun, $uid, $directory) };
 if ($@) {
   syswrite STDOUT, "error $@";
   exit 1;
 }
 undef $tun;
 syswrite STDOUT, "ok\n";
-serve($packets, $listener, $alive);
+serve($packets, $listener);

@@ -1,8 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { constants } from "node:fs";
-
-import { type FileHandle, open, rm } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../../errors.ts";
@@ -19,8 +16,8 @@ const PATIENCE_MS = 30_000;
 export interface TapLink {
   /** Of a process in the namespace. */
   readonly pid: number;
-  /** The link ends with the last process that has this open: the VMM is to inherit it, and whoever starts that to close it. */
-  readonly alive: FileHandle;
+  /** The link ends with the last process that has this open: the VMM is to inherit it, and whoever starts that to destroy it. */
+  readonly alive: Socket;
   stop(): Promise<void>;
 }
 
@@ -47,13 +44,13 @@ export class Taps {
     this.warm();
     await using failed = new AsyncDisposableStack();
     failed.defer(() => end(child));
-    child.stdin?.write(`take ${uid} ${encodeURIComponent(directory)}\n`);
+    const { pid, stdin } = child;
+    if (pid === undefined || !(stdin instanceof Socket))
+      throw new KilnError("INTERNAL", "a link has no input");
+    stdin.write(`take ${uid} ${encodeURIComponent(directory)}\n`);
     await hear(child, "ok");
-    const path = join(directory, "alive");
-    const alive = await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
-    await rm(path);
     failed.move();
-    return { pid: child.pid ?? 0, alive, stop: () => end(child) };
+    return { pid, alive: stdin, stop: () => end(child) };
   }
 
   /** A spare one that is still there. */
