@@ -18,6 +18,8 @@ import { checkNbdModule } from "./nbd/module.ts";
 const MIN_VERSION = [1, 16, 1] as const;
 /** How long a kernel may say nothing under KVM, in milliseconds; see QEMU's. */
 const KVM_PATIENCE_MS = 20_000;
+/** How long it may take to tell its version, in milliseconds. */
+const VERSION_PATIENCE_MS = 30_000;
 /** What the initramfs prints when it is started with `kiln.probe`. */
 const PROBE_OK = "kiln: probe ok";
 const PROBE_MEMORY_MIB = 256;
@@ -151,7 +153,11 @@ async function describeSubject(kernel: { key: string }): Promise<FirecrackerProb
 }
 
 async function versionOf(binary: string): Promise<string> {
-  const { stdout } = await promisify(execFile)(binary, ["--version"]);
+  const { stdout } = await promisify(execFile)(binary, ["--version"], { timeout: VERSION_PATIENCE_MS }).catch(
+    (error: Error) => {
+      throw unsupported(`${binary} does not run: ${error.message}`, HOW_TO_INSTALL);
+    },
+  );
   const version = /Firecracker v((\d+)\.(\d+)\.(\d+)\S*)/.exec(stdout);
   if (version?.[1] === undefined) throw unsupported(`${binary} does not tell its version`, HOW_TO_INSTALL);
   if (isOlder(version.slice(2, 5).map(Number), MIN_VERSION)) {
