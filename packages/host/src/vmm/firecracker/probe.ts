@@ -13,6 +13,7 @@ import { probeIsolation } from "../jail/probe-isolation.ts";
 import { BINARY, HOW_TO_INSTALL } from "./applies.ts";
 import { ensureVmlinux } from "./kernel-image.ts";
 import { checkNbdModule } from "./nbd/module.ts";
+import { checkTaps } from "./tap/taps.ts";
 
 /** Earlier ones lose connections to the guest when they resume a snapshot. */
 const MIN_VERSION = [1, 16, 1] as const;
@@ -94,6 +95,7 @@ async function tryOut(
       "run Kiln as root",
     );
   }
+  await checkTaps();
   await tryBoot(subject.binary, kernel, signal);
   return { subject, version, isolation };
 }

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { type Visible, VM_FOLDER } from "../jail/jail.ts";
 import type { SnapshotFiles } from "../vmm.ts";
+import { TUN } from "./tap/taps.ts";
 
 /** A VM's files by the names that Firecracker knows them by. The same for every VM: they are part of a snapshot. */
 export interface FirecrackerPaths {
@@ -51,7 +52,7 @@ export type Sources = { vmlinux: string; initrd: string } | SnapshotFiles;
 export function visibleTo(binary: string, node: string, sources: Sources): Visible[] {
   return [
     file("/dev/kvm", "/dev/kvm"),
-    file("/dev/net/tun", "/dev/net/tun"),
+    file(TUN, TUN),
     file(node, PATHS.disk),
     file(binary, PATHS.binary),
     ...("vmlinux" in sources

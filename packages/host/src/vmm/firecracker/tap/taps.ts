@@ -1,9 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { stat } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../../errors.ts";
+import { Access } from "../../jail/open-to.ts";
 
+/** What makes tap devices. */
+export const TUN = "/dev/net/tun";
 const SCRIPT = join(import.meta.dirname, "tap.pl");
 /** Name of every guest's device: each is in a network namespace of its own. */
 export const TAP = "tap0";
@@ -36,7 +40,7 @@ export class Taps {
 
   /**
    * Gives the VM in `directory`, whose VMM runs as `uid`, a link. The network server finds it at `network` in there.
-   * @throws KilnError `HOST_UNSUPPORTED` when this host has no tap devices, `NETWORK_FAILED`.
+   * @throws KilnError `NETWORK_FAILED`.
    */
   async take(directory: string, uid: number): Promise<TapLink> {
     this.warm();
@@ -61,6 +65,24 @@ export class Taps {
     }
     return start();
   }
+}
+
+/** Whether this host makes links that a VM's own user may use. @throws KilnError `HOST_UNSUPPORTED`. */
+export async function checkTaps(): Promise<void> {
+  try {
+    await end(await start());
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new KilnError("HOST_UNSUPPORTED", `Firecracker cannot be used: ${why}`, {
+      cause,
+      hint: "modprobe tun",
+    });
+  }
+  const { mode } = await stat(TUN);
+  if ((mode & Access.readAndWrite) === Access.readAndWrite) return;
+  throw new KilnError("HOST_UNSUPPORTED", `Firecracker cannot be used: ${TUN} is not for every user`, {
+    hint: `chmod 666 ${TUN}, as device managers have it: it gives nobody a device that is not his`,
+  });
 }
 
 async function start(): Promise<ChildProcess> {
