@@ -129,6 +129,7 @@ async function hear(child: ChildProcess, expected: string): Promise<void> {
 async function end(child: ChildProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, "exit");
+  child.ref();
   child.kill("SIGKILL");
   await exited;
 }
