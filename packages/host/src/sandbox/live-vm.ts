@@ -10,6 +10,7 @@ import type { Vm, VmConfig } from "../vmm/vmm.ts";
 import type { Engines } from "./engine.ts";
 import { usableFiles } from "./lazy-memory.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
+import { STARTS } from "./starts.ts";
 
 /** How long the agent of a resumed guest may take to answer, in milliseconds. */
 const RESUME_TIMEOUT_MS = 60_000;
@@ -85,9 +86,12 @@ export async function startVm(
   const source = join(home.root, record.source.folder);
   const files = await usableFiles({ memory: join(source, "memory"), state: join(source, "state") });
   const vmm = await engines.of(record.engine);
+  const endTurn = await STARTS.take(signal);
+  cleanup.defer(async () => endTurn());
   const vm = cleanup.use(await vmm.restore(vmConfig(home, record, disk), files, signal));
   await connectVm(context, record, vm);
   const agent = agentOf(vm);
+  void greet(agent, record).finally(endTurn);
   cleanup.move();
   return { vm, agent, disk };
 }
@@ -104,16 +108,19 @@ export async function discardVm({ networks }: LiveContext, id: string, { vm, dis
   await Promise.all([networks.remove(id), disk.discard()]);
 }
 
-/** Greets the agent of a VM that was just started: tells it who it is. A failure shows in everything that is asked of it. */
-export function greet(agent: GuestAgent, record: SandboxRecord): void {
+/**
+ * Tells the agent of a VM who it is; resolves when it knows, or when it is clear that it never will, which shows in everything that is
+ * asked of it.
+ */
+export async function greet(agent: GuestAgent, record: SandboxRecord): Promise<void> {
   const { id, machineId, maxProcesses } = record;
   const identity = { ...makeIdentity(id, { maxProcesses }), machineId };
   const generation = record.source.generation + 1;
-  agent
-    .handshake({ generation, identity, timeoutMs: RESUME_TIMEOUT_MS })
-    .catch((error) =>
-      agent.fail(error instanceof KilnError ? error : new KilnError("VM_FAILED", String(error))),
-    );
+  try {
+    await agent.handshake({ generation, identity, timeoutMs: RESUME_TIMEOUT_MS });
+  } catch (error) {
+    agent.fail(error instanceof KilnError ? error : new KilnError("VM_FAILED", String(error)));
+  }
 }
 
 /** Takes up the VM of `record` that a former daemon left running. @throws KilnError when it is gone. */

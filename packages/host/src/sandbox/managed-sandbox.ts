@@ -126,7 +126,6 @@ export class ManagedSandbox {
     return this.#mutex.run(async () => {
       await writeRecord(this.#context.home, this.#record);
       const live = await startVm(this.#context, this.#record, signal);
-      greet(live.agent, this.#record);
       await this.#goLive(live);
     });
   }
@@ -142,7 +141,7 @@ export class ManagedSandbox {
       // It knows who it is since it was started.
       if (this.#record.maxProcesses !== maxProcesses) {
         const source = { ...this.#record.source, generation: live.agent.generation };
-        greet(live.agent, { ...this.#record, source });
+        void greet(live.agent, { ...this.#record, source });
       }
       await this.#write({ state: "running" });
     });
@@ -166,7 +165,6 @@ export class ManagedSandbox {
     return this.#mutex.run(async () => {
       await writeRecord(this.#context.home, this.#record);
       const live = await startVm(this.#context, this.#record, signal);
-      greet(live.agent, this.#record);
       await this.#goLive(live, "creating");
       await exercise(live.agent);
     });
@@ -296,7 +294,6 @@ export class ManagedSandbox {
       await this.#write({ state: "resuming" });
       try {
         const live = await startVm(this.#context, this.#record, signal);
-        greet(live.agent, this.#record);
         await this.#goLive(live);
       } catch (error) {
         await this.#write({ state: "paused", process: undefined });

@@ -9,6 +9,7 @@ import type { Snapshot } from "../snapshot/manifest.ts";
 import type { Vm, VmExit, Vmm } from "../vmm/vmm.ts";
 import { usableFiles } from "./lazy-memory.ts";
 import { makeId } from "./sandbox-id.ts";
+import { STARTS } from "./starts.ts";
 
 /** How long the agent of a resumed guest may take to answer, in milliseconds. */
 const RESUME_TIMEOUT_MS = 60_000;
@@ -61,6 +62,8 @@ export class Sandbox implements AsyncDisposable {
       durability: "process",
     });
     cleanup.defer(() => disk.discard());
+    const endTurn = await STARTS.take(signal);
+    cleanup.defer(async () => endTurn());
     const vm = await vmm.restore(
       { directory: folder, vcpu, memoryMib, kernel, disk: disk.nbd },
       await usableFiles(snapshot.files),
@@ -78,9 +81,11 @@ export class Sandbox implements AsyncDisposable {
       timeoutMs: RESUME_TIMEOUT_MS,
     });
     // A failed handshake shows in everything that is asked of the agent.
-    handshake.catch((error) =>
-      agent.fail(error instanceof KilnError ? error : new KilnError("VM_FAILED", String(error))),
-    );
+    void handshake
+      .catch((error) =>
+        agent.fail(error instanceof KilnError ? error : new KilnError("VM_FAILED", String(error))),
+      )
+      .finally(endTurn);
     const owned = cleanup.move();
     return new Sandbox(id, vm, agent, () => owned.disposeAsync());
   }
