@@ -34,6 +34,7 @@ missing_test_packages() {
   have fio || echo "fio|reads, writes and verifies over NBD"
   have nbdkit || echo "nbdkit|is the NBD server to compare with"
   { have nbdinfo && have nbdcopy; } || echo "libnbd-bin|checks the NBD server from outside"
+  have ip || echo "iproute2|makes the network namespaces that the network tests have their servers in"
   have file || echo "file|is what nbdinfo asks about a disk's content"
   { have qemu-io && have qemu-nbd; } || echo "qemu-utils|checks the NBD server from outside"
   { have e2fsck && have debugfs; } || echo "e2fsprogs|checks the root file systems from outside"
