@@ -50,6 +50,11 @@ test("no request, however wrong, is answered by a fault or by nothing", {
   await writeFile(config, JSON.stringify({ max_sandboxes: MAX_SANDBOXES }));
   cleanup.defer(() => rm(config, { force: true }));
   const daemon = cleanup.use(await openDaemonHome(root));
+  assert.notEqual(
+    daemon.pid,
+    undefined,
+    "a daemon runs in this home already, without the limits that forks need here",
+  );
   await daemon.client.build("python");
   const sandbox = await daemon.client.sandbox({ image: "python", network: "none" });
   const folder = await mkdtemp(join(tmpdir(), "kiln-fuzz-"));

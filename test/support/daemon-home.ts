@@ -11,6 +11,8 @@ const START_PATIENCE_MS = 60_000;
 export interface DaemonHome extends AsyncDisposable {
   home: string;
   client: KilnClient;
+  /** Of a daemon that was started here; none of one that ran already. */
+  pid: number | undefined;
   /** Sandboxes there are, as `id state`. */
   sandboxes: () => Promise<string[]>;
   /** What is left when the daemon has ended as well; only of one that was started here. */
@@ -65,6 +67,7 @@ export async function openDaemonHome(folder?: string): Promise<DaemonHome> {
   return {
     home,
     client,
+    pid: daemon?.pid,
     sandboxes: async () => (await all()).map(({ id, info }) => `${id} ${info.state}`),
     stop,
     [Symbol.asyncDispose]: () => moved.disposeAsync(),

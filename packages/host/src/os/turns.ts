@@ -1,3 +1,5 @@
+import { KilnError } from "../errors.ts";
+
 /** Lets so many through at once, in the order they came; a turn ends by itself when it takes too long. */
 export class Turns {
   #free: number;
@@ -10,9 +12,9 @@ export class Turns {
     this.#limitMs = limitMs;
   }
 
-  /** Resolves when it is one's turn, with what ends that; to end it again does nothing. @throws the signal's reason. */
+  /** Resolves when it is one's turn, with what ends that; to end it again does nothing. @throws KilnError `CANCELLED`. */
   async take(signal?: AbortSignal): Promise<() => void> {
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw cancelled(signal);
     if (this.#free > 0) this.#free -= 1;
     else await this.#wait(signal);
     const timer = setTimeout(() => end(), this.#limitMs).unref();
@@ -36,10 +38,13 @@ export class Turns {
       };
       const giveUp = () => {
         this.#waiting.splice(this.#waiting.indexOf(go), 1);
-        reject(signal?.reason);
+        reject(cancelled(signal));
       };
       signal?.addEventListener("abort", giveUp, { once: true });
       this.#waiting.push(go);
     });
   }
 }
+
+const cancelled = (signal: AbortSignal | undefined) =>
+  new KilnError("CANCELLED", "cancelled while waiting for its turn", { cause: signal?.reason });

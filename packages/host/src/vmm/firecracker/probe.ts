@@ -1,13 +1,15 @@
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { cpus, release, tmpdir } from "node:os";
+import { release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { KilnError } from "../../errors.ts";
 import { writeFileAtomic } from "../../os/atomic-file.ts";
 import { findCommand } from "../../os/find-command.ts";
+import { hostCpu } from "../../os/host-cpu.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
+import { hearProbe } from "../hear-probe.ts";
 import { Isolation } from "../jail/isolation.ts";
 import { probeIsolation } from "../jail/probe-isolation.ts";
 import { BINARY, HOW_TO_INSTALL } from "./applies.ts";
@@ -17,14 +19,9 @@ import { checkTaps } from "./tap/taps.ts";
 
 /** Earlier ones lose connections to the guest when they resume a snapshot. */
 const MIN_VERSION = [1, 16, 1] as const;
-/** How long a kernel may say nothing under KVM, in milliseconds; see QEMU's. */
-const KVM_PATIENCE_MS = 20_000;
 /** How long it may take to tell its version, in milliseconds. */
 const VERSION_PATIENCE_MS = 30_000;
-/** What the initramfs prints when it is started with `kiln.probe`. */
-const PROBE_OK = "kiln: probe ok";
 const PROBE_MEMORY_MIB = 256;
-/** Where it comes from. */
 
 /** What findings hold for: when any of it changes they are found out anew. */
 const Subject = z.object({
@@ -149,7 +146,7 @@ async function describeSubject(kernel: { key: string }): Promise<FirecrackerProb
     binarySize: size,
     binaryModifiedMs: mtimeMs,
     hostKernel: release(),
-    hostCpu: cpus()[0]?.model ?? "unknown",
+    hostCpu: hostCpu(),
     guestKernel: kernel.key,
   };
 }
@@ -196,43 +193,12 @@ async function tryBoot(
       JSON.stringify({ "boot-source": boot_source, "machine-config": machine, drives: [] }),
     );
     const failure = await hearProbe(
+      "Firecracker",
       diesWithOwner(binary, ["--no-api", "--config-file", config, "--level", "Error"]),
       signal,
     );
     if (failure !== undefined) throw unsupported(failure, "kiln doctor says what works on this host");
   } finally {
     await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** Why the guest did not say its word, or undefined when it did. */
-async function hearProbe(
-  [command, words]: [string, string[]],
-  signal: AbortSignal | undefined,
-): Promise<string | undefined> {
-  const child = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"] });
-  const outcome = Promise.withResolvers<string | undefined>();
-  let heard = "";
-  const hear = (text: string) => {
-    heard = (heard + text).slice(-4_096);
-    patience.refresh();
-    if (heard.includes(PROBE_OK)) outcome.resolve(undefined);
-  };
-  child.stdout.setEncoding("utf8").on("data", hear);
-  child.stderr.setEncoding("utf8").on("data", hear);
-  child.once("error", (error) => outcome.resolve(error.message));
-  child.once("close", () => outcome.resolve(`it gave up: ${heard.trim().slice(-500) || "no reason given"}`));
-  const patience = setTimeout(
-    () => outcome.resolve(`no guest boots under KVM (nothing was heard for ${KVM_PATIENCE_MS / 1000} s)`),
-    KVM_PATIENCE_MS,
-  );
-  const cancel = () => outcome.reject(new KilnError("CANCELLED", "cancelled while probing KVM"));
-  signal?.addEventListener("abort", cancel);
-  try {
-    return await outcome.promise;
-  } finally {
-    clearTimeout(patience);
-    signal?.removeEventListener("abort", cancel);
-    child.kill("SIGKILL");
   }
 }

@@ -1,23 +1,18 @@
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
-import { cpus, release } from "node:os";
+import { release } from "node:os";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { KilnError } from "../../errors.ts";
 import { writeFileAtomic } from "../../os/atomic-file.ts";
 import { findCommand } from "../../os/find-command.ts";
+import { hostCpu } from "../../os/host-cpu.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
+import { hearProbe } from "../hear-probe.ts";
 import { Isolation } from "../jail/isolation.ts";
 import { probeIsolation } from "../jail/probe-isolation.ts";
 import type { Accelerator } from "./arguments.ts";
 
-/**
- * How long a kernel may say nothing under KVM, in milliseconds. It talks from its first moment on, and is through in a second where KVM
- * works, in minutes where KVM itself runs on an emulated processor.
- */
-const KVM_PATIENCE_MS = 20_000;
-/** What the initramfs prints when it is started with `kiln.probe`. */
-const PROBE_OK = "kiln: probe ok";
 const BINARY = "qemu-system-x86_64";
 
 const Probe = z.object({
@@ -109,13 +104,6 @@ function describeSubject(kernel: { key: string }): QemuProbe["subject"] {
   };
 }
 
-let knownCpu: string | undefined;
-
-function hostCpu(): string {
-  knownCpu ??= cpus()[0]?.model ?? "unknown"; // Takes a millisecond to ask.
-  return knownCpu;
-}
-
 function mayOpenKvm(): boolean {
   try {
     accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
@@ -165,38 +153,12 @@ async function tryKvm(
   kernel: { vmlinuz: string; initrd: string },
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
-  const [command, args] = diesWithOwner(binary, [
+  const command = diesWithOwner(binary, [
     ...["-M", "microvm,acpi=on", "-accel", "kvm", "-cpu", "host", "-m", "256M"],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-action", "reboot=shutdown"],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-kernel", kernel.vmlinuz, "-initrd", kernel.initrd],
     ...["-append", "console=ttyS0 earlyprintk=serial,ttyS0 reboot=t panic=-1 kiln.probe"],
   ]);
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
-  const outcome = Promise.withResolvers<string | undefined>();
-  let console = "";
-  let errors = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    console = (console + text).slice(-4_096);
-    patience.refresh();
-    if (console.includes(PROBE_OK)) outcome.resolve(undefined);
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    errors = (errors + text).slice(-500);
-  });
-  child.once("error", (error) => outcome.resolve(error.message));
-  child.once("close", () => outcome.resolve(`QEMU gave up: ${errors.trim() || "no reason given"}`));
-  const patience = setTimeout(
-    () => outcome.resolve(`no guest boots under it (nothing was heard for ${KVM_PATIENCE_MS / 1000} s)`),
-    KVM_PATIENCE_MS,
-  );
-  const cancel = () => outcome.reject(new KilnError("CANCELLED", "cancelled while probing KVM"));
-  signal?.addEventListener("abort", cancel);
-  try {
-    return await outcome.promise;
-  } finally {
-    clearTimeout(patience);
-    signal?.removeEventListener("abort", cancel);
-    child.kill("SIGKILL");
-  }
+  return hearProbe("QEMU", command, signal);
 }
