@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { isSealed } from "../block/disk/sealed.ts";
 import { KilnError } from "../errors.ts";
 import type { GuestAgent } from "../guest/agent.ts";
+import { killProcess } from "../os/kill-process.ts";
 import { Mutex } from "../os/mutex.ts";
 import { exercise } from "../snapshot/warm-up.ts";
 import {
@@ -369,20 +370,29 @@ export class ManagedSandbox {
     });
   }
 
+  /** Ends the VM a former daemon left, also where nothing is known of its engine any more. */
+  async #endLeftVm(): Promise<void> {
+    const { home, engines } = this.#context;
+    const { engine, process } = this.#record;
+    const vmm = await engines.of(engine).catch(() => undefined);
+    if (vmm) await vmm.kill(vmFolder(home, this.id));
+    else if (process !== undefined) await killProcess(process);
+  }
+
   /** Takes up what a former daemon left of it. Afterwards it runs, is paused, or is dead with a reason. */
   adopt(): Promise<void> {
     return this.#mutex.run(async () => {
-      const { home, engines } = this.#context;
-      const { state, saved, disk, engine } = this.#record;
+      const { home } = this.#context;
+      const { state, saved, disk } = this.#record;
       if (state === "dead" || state === "paused") return;
       if (state === "resuming") {
-        await (await engines.of(engine)).kill(vmFolder(home, this.id));
+        await this.#endLeftVm();
         await this.#write({ state: "paused", process: undefined });
         return;
       }
       const sealed = disk.nextDiff !== undefined && (await isSealed(join(home.root, disk.diff)));
       if (state === "pausing" && saved) {
-        await (await engines.of(engine)).kill(vmFolder(home, this.id));
+        await this.#endLeftVm();
         if (!sealed) await this.#context.disks.seal(diskOptions(home, this.#record));
         await this.#becomePaused();
         return;
@@ -394,7 +404,7 @@ export class ManagedSandbox {
       try {
         await this.#goLive(await adoptVm(this.#context, this.#record)); // One that was being paused runs on.
       } catch (error) {
-        await (await engines.of(engine)).kill(vmFolder(home, this.id));
+        await this.#endLeftVm();
         await this.#markDead(error instanceof Error ? error.message : String(error));
       }
     });
