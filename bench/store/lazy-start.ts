@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import { KilnHome } from "../../packages/host/src/home.ts";
 import { FetchClient } from "../../packages/host/src/lazy/fetch-client.ts";
+import { MemoryClient } from "../../packages/host/src/lazy/memory/memory-client.ts";
 import { recordTrace } from "../../packages/host/src/sandbox/record-trace.ts";
 import { StoreConfig } from "../../packages/host/src/store/config.ts";
 import { readImageManifest } from "../../packages/host/src/store/known-chunks.ts";
@@ -141,6 +142,8 @@ for (const label of ["first node", "second node"]) {
       }
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
+    using memory = new MemoryClient(root);
+    await memory.stop();
     await client.stop();
   }
   await rm(root, { recursive: true, force: true });

@@ -64,7 +64,7 @@ for (let round = 0; round < Number(rounds); round++) {
   await writeFile(target + MANIFEST_SUFFIX, manifestBytes);
   await writeFile(target + LAZY_SUFFIX, encodeLazyFile({ home: ".", image, parts: manifest.chunks }));
   const cache = new ChunkCache(join(folder, `chunks-${round}`), 2048 * MIB);
-  const fetcher = new Fetcher({ directory: folder, store, cache, node: "0".repeat(24), completes: true });
+  const fetcher = new Fetcher({ store, cache, node: "0".repeat(24), completes: true });
   const never = new Promise(() => undefined);
   rates.pull?.push(await timed("pull", bytes.length, () => fetcher.complete(target, never)));
   await fetcher.stop();

@@ -10,7 +10,7 @@ import { pushParts } from "../../packages/host/src/store/push.ts";
 import { TestClient } from "../nbd/support/client.ts";
 import { Random } from "../support/random.ts";
 import { type Faults, FaultyProxy } from "./support/faulty-proxy.ts";
-import { openNode, type TestNode } from "./support/node.ts";
+import { fetcherPid, openNode, type TestNode } from "./support/node.ts";
 import { openS3Kind } from "./support/stores.ts";
 import { makeTemplate } from "./support/template.ts";
 
@@ -125,14 +125,6 @@ test("a fetcher that is killed is replaced, and what it has fetched is not fetch
   await using rig = await openRig(20);
   const random = new Random(13);
   await assertReads(rig, random, 20);
-  process.kill(await fetcherPid(rig.node), "SIGKILL");
+  process.kill(await fetcherPid(rig.node.home.root), "SIGKILL");
   await assertReads(rig, random, 60);
 });
-
-async function fetcherPid({ home }: TestNode): Promise<number> {
-  const { ControlClient } = await import("../../packages/host/src/os/server/control-client.ts");
-  const { FETCHER } = await import("../../packages/host/src/lazy/fetch-protocol.ts");
-  const { client, pid } = await ControlClient.connect(FETCHER, join(home.root, "fetch/control.sock"));
-  client[Symbol.dispose]();
-  return pid;
-}

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { KilnHome } from "@kiln/host/home.ts";
 import { FetchClient } from "@kiln/host/lazy/fetch-client.ts";
+import { MemoryClient } from "@kiln/host/lazy/memory/memory-client.ts";
 import { StoreConfig } from "@kiln/host/store/config.ts";
 import { generateKey } from "@kiln/host/store/trust.ts";
 import { parseTemplateSpec } from "@kiln/host/template/parse-spec.ts";
@@ -13,6 +15,8 @@ import { KilnError } from "@kiln/sdk/errors.ts";
 import type { Sandbox } from "@kiln/sdk/sandbox.ts";
 import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
 import { kiln } from "../support/kiln.ts";
+import { FaultyProxy } from "./support/faulty-proxy.ts";
+import { fetcherPid } from "./support/node.ts";
 import { openFolderKind, openS3Kind } from "./support/stores.ts";
 
 const LAYERED = { name: "layered", from: "python", setup_commands: ["echo laid > /etc/layered"] };
@@ -22,6 +26,8 @@ describe("two nodes", { timeout: 900_000 }, () => {
   const stack = new AsyncDisposableStack();
   let a: DaemonHome;
   let b: DaemonHome;
+  /** Between node b and the store; none before a folder. */
+  let proxy: FaultyProxy | undefined;
 
   before(async () => {
     const s3 = await openS3Kind();
@@ -37,13 +43,17 @@ describe("two nodes", { timeout: 900_000 }, () => {
     });
     const built = stack.use(await openDaemonHome());
     for (const template of ["python", LAYERED]) await built.client.build(template);
-    const open = async (name: string, bring: (root: string) => Promise<void>) => {
+    proxy = kind.port === undefined ? undefined : stack.use(await FaultyProxy.start(kind.port));
+    const through = proxy ? { endpoint: `http://127.0.0.1:${proxy.port}` } : {};
+    const open = async (name: string, bring: (root: string) => Promise<void>, changes = {}) => {
       const root = join(folder, name);
       await mkdir(root);
-      await writeFile(join(root, "config.json"), JSON.stringify({ store }));
+      await writeFile(join(root, "config.json"), JSON.stringify({ store: { ...store, ...changes } }));
       await bring(root);
       stack.defer(async () => {
         using fetcher = new FetchClient(root);
+        using memory = new MemoryClient(root);
+        await memory.stop();
         await fetcher.stop();
       });
       return stack.use(await openDaemonHome(root));
@@ -54,7 +64,9 @@ describe("two nodes", { timeout: 900_000 }, () => {
         await symlink(join(built.home, name), join(root, name));
       await saveTemplate(new KilnHome(root), parseTemplateSpec(LAYERED));
     });
-    b = await open("b", (root) => cp(join(built.home, "probes"), join(root, "probes"), { recursive: true }));
+    const probes = (root: string) =>
+      cp(join(built.home, "probes"), join(root, "probes"), { recursive: true });
+    b = await open("b", probes, through);
     for (const name of ["python", "layered"]) {
       const { code, stderr } = await kiln(["store", "push", "--key", key, name], { home: a.home });
       assert.equal(code, 0, stderr);
@@ -76,6 +88,39 @@ describe("two nodes", { timeout: 900_000 }, () => {
     const { files } = await fetcher.status();
     const rootfs = files.find(({ path }) => path.endsWith("rootfs.ext4"));
     assert.ok((rootfs?.missing ?? 0) > 0, "all of it was fetched first");
+  });
+
+  test("a sandbox tells which part it waits for while the store is away, and goes on when it is back", async (t) => {
+    if (proxy === undefined) return t.skip("a folder is never away");
+    await using sandbox = await b.client.sandbox({ image: "python", network: "none" });
+    proxy.set({ down: true });
+    const size = output(sandbox, "sh", "-c", "cat /usr/lib/git-core/git | wc -c");
+    const reason = async () => (await b.client.get(sandbox.id)).info.reason;
+    for (let waited = 0; (await reason()) === undefined; waited += 100) {
+      assert.ok(waited < 30_000, "it gives no reason");
+      await delay(100);
+    }
+    assert.match((await reason()) ?? "", /a part of its disk or memory could not be fetched: .*s3:/);
+    assert.equal((await b.client.get(sandbox.id)).info.state, "running");
+    proxy.set({});
+    assert.ok(Number(await size) > 1_000_000);
+    assert.equal(await reason(), undefined);
+  });
+
+  test("a fetcher that is killed is replaced, and a VM whose memory it was fetching goes on", async () => {
+    await using sandbox = await b.client.sandbox({ image: "python", network: "none" });
+    using fetcher = new FetchClient(b.home);
+    const { files } = await fetcher.status();
+    assert.ok(
+      files.some(({ path, missing }) => path.endsWith("/memory") && missing > 0),
+      "all of it is here",
+    );
+    process.kill(await fetcherPid(b.home), "SIGKILL");
+    assert.equal(
+      await output(sandbox, "python3", "-c", "import json, sqlite3; print(json.dumps([1]))"),
+      "[1]\n",
+    );
+    assert.ok(Number(await output(sandbox, "sh", "-c", "cat /usr/bin/* | wc -c")) > 10_000_000);
   });
 
   test("so does one that starts from another, once its spec is there", async () => {

@@ -9,7 +9,7 @@ import type { ServerKind } from "../os/server/server-kind.ts";
 export const FETCHER: ServerKind = {
   name: "fetcher",
   greeting: "fetcher",
-  version: 1,
+  version: 2,
   code: "STORE_UNAVAILABLE",
   threads: 16,
 };
@@ -26,8 +26,8 @@ export const FetchRequest = z.discriminatedUnion("op", [
   z.strictObject({ op: z.literal("fetch"), seq, path: Path, first: part, end: part }),
   /** Answered when all of the file is there, or after a while. */
   z.strictObject({ op: z.literal("complete"), seq, path: Path }),
-  /** Answered with a path that reads as the file does, fetching what is missing; null: wait for `complete`. */
-  z.strictObject({ op: z.literal("present"), seq, path: Path }),
+  /** Answered with parts that somebody wanted and that came after the first `since` of them, or with none after a while. */
+  z.strictObject({ op: z.literal("arrivals"), seq, path: Path, since: z.int().nonnegative() }),
   /** Begins to bring files in the background, and along what earlier starts touched first. */
   z.strictObject({ op: z.literal("begin"), seq, paths: z.array(Path).max(500) }),
   z.strictObject({ op: z.literal("status"), seq }),
@@ -38,7 +38,14 @@ export type FetchRequest = z.output<typeof FetchRequest>;
 type WithoutSeq<T> = T extends unknown ? Omit<T, "seq"> : never;
 export type FetchBody = WithoutSeq<FetchRequest>;
 
-export const Presented = z.object({ path: z.string().nullable() });
+export const Arrivals = z.object({
+  parts: z.array(part),
+  /** What the next request is to say. */
+  next: z.int().nonnegative(),
+  /** The file has come as a whole: there is nothing more to ask for. */
+  whole: z.boolean(),
+});
+export type Arrivals = z.output<typeof Arrivals>;
 
 /** False: it takes longer; to be asked again. */
 export const Completed = z.object({ whole: z.boolean() });

@@ -1,6 +1,6 @@
 import { ensureWhole } from "../lazy/ensure-whole.ts";
-import { FetchClient } from "../lazy/fetch-client.ts";
 import { LazyFile } from "../lazy/lazy-file.ts";
+import { MemoryClient } from "../lazy/memory/memory-client.ts";
 import type { SnapshotFiles } from "../vmm/vmm.ts";
 
 /**
@@ -13,8 +13,8 @@ export async function usableFiles(files: SnapshotFiles): Promise<SnapshotFiles> 
   if (lazy === undefined) return files;
   const { home } = lazy;
   lazy[Symbol.dispose]();
-  using client = new FetchClient(home);
-  const memory = await client.present(files.memory);
+  using client = new MemoryClient(home);
+  const memory = await client.show(files.memory);
   if (memory !== undefined) return { ...files, memory, onDemand: true };
   await ensureWhole([files.memory]);
   return files;

@@ -228,6 +228,7 @@ export class ManagedSandbox {
       await live.vm.stop();
       await networks.remove(this.id);
       await rm(vmFolder(home, this.id), { recursive: true, force: true });
+      this.#release({ ...this.#record, source }); // Memory that was still arriving.
       await this.#mergePaused();
     });
   }

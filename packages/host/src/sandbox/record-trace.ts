@@ -2,6 +2,7 @@ import { readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KilnHome } from "../home.ts";
 import { FetchClient } from "../lazy/fetch-client.ts";
+import { MemoryClient } from "../lazy/memory/memory-client.ts";
 import { openOwnedFolder } from "../os/owned-folder.ts";
 import { warmUp } from "../snapshot/warm-up.ts";
 import type { StoreConfig } from "../store/config.ts";
@@ -35,6 +36,7 @@ export async function recordTrace(
   await writeFile(join(node.root, "config.json"), JSON.stringify(own));
   await using pull = await Pull.open(node, config, { name: spec.name, digest }, { signal });
   using fetcher = new FetchClient(node.root);
+  using memory = new MemoryClient(node.root);
   try {
     const { disk, snapshots } = pull.manifest;
     await pull.installFolders([disk.base, ...disk.layers, ...snapshots]);
@@ -45,10 +47,12 @@ export async function recordTrace(
       await using sandbox = await host.start(bootable, signal);
       await warmUp(sandbox.agent, checksOf(spec).slice(0, 1), () => undefined, signal);
     }
+    await memory.stop();
     await fetcher.stop(); // It keeps what was touched.
     await pull.gatherStarts();
     return true;
   } finally {
+    await memory.stop();
     await fetcher.stop();
     await pull.forgo();
   }

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, relative } from "node:path";
 import type { KilnHome } from "../home.ts";
+import { isLazy } from "../lazy/lazy-file.ts";
 import { removeFolder } from "../os/owned-folder.ts";
 import type { Pins } from "./pins.ts";
 import type { SandboxRecord } from "./sandbox-record.ts";
@@ -27,8 +28,8 @@ export async function referenced(home: KilnHome, records: Iterable<SandboxRecord
     if (state === "dead") continue;
     for (const name of [...disk.layers, disk.diff, disk.base, kernel.vmlinuz, kernel.initrd]) names.add(name);
     if (disk.nextDiff !== undefined) names.add(disk.nextDiff);
-    // A running VM has its memory file mapped and needs the name no more.
-    if (state !== "running") names.add(source.folder);
+    // A running VM has its memory file mapped and needs the name no more; who fetches what is missing of it does.
+    if (state !== "running" || isLazy(join(home.root, source.folder, "memory"))) names.add(source.folder);
   }
   for (const template of await listSavedTemplates(home)) {
     const { layers, source, base, kernel } = template;

@@ -7,10 +7,11 @@ import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { KilnError } from "../../errors.ts";
+import { serveControl } from "../../os/server/serve-control.ts";
 import { listenPrivately } from "../../os/server/socket-path.ts";
 import { BLOCK_SERVER, CONTROL_SOCKET, NBD_SOCKET } from "../control-protocol.ts";
 import { Connection } from "../nbd/connection.ts";
-import { ControlClients, serveControl } from "./control.ts";
+import { blockControl, ControlClients } from "./control.ts";
 import { Disks } from "./disks.ts";
 
 /** When the start's code is through and a first guest has its disk. */
@@ -41,7 +42,11 @@ async function main(): Promise<void> {
     Promise.allSettled([disks.close(), removed, unlink(controlPath)]).then(() => process.exit(0));
   };
   const clients = new ControlClients();
-  const control = createServer((socket) => serveControl(socket, disks, clients, stop));
+  const service = blockControl(disks, clients, stop);
+  const control = createServer((socket) => {
+    clients.join(socket);
+    serveControl(socket, service);
+  });
   // The control socket is there last: whoever reaches it can use both.
   await mkdir(dirname(nbdPath), { recursive: true, mode: 0o700 });
   await listenPrivately(nbd, nbdPath, BLOCK_SERVER);

@@ -7,9 +7,10 @@ import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../errors.ts";
+import { serveControl } from "../../os/server/serve-control.ts";
 import { listenPrivately } from "../../os/server/socket-path.ts";
 import { CONTROL_SOCKET, NETWORK_SERVER } from "../control-protocol.ts";
-import { serveControl } from "./control.ts";
+import { networkControl } from "./control.ts";
 import { Links } from "./links.ts";
 
 /** When the start's code is through. */
@@ -24,7 +25,8 @@ async function main(): Promise<void> {
     links.close();
     unlink(controlPath).finally(() => process.exit(0));
   };
-  const control = createServer((socket) => serveControl(socket, links, stop));
+  const service = networkControl(links, stop);
+  const control = createServer((socket) => serveControl(socket, service));
   await listenPrivately(control, controlPath, NETWORK_SERVER);
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);

@@ -1,13 +1,10 @@
-import { join } from "node:path";
 import { KilnError } from "../../errors.ts";
-import type { FetchStatus } from "../../lazy/fetch-protocol.ts";
+import type { Arrivals, FetchStatus } from "../../lazy/fetch-protocol.ts";
 import type { ObjectStore } from "../client/object-store.ts";
 import { endHold, renewHold } from "../hold.ts";
 import type { ChunkCache } from "./chunk-cache.ts";
 import { FetchQueue } from "./fetch-queue.ts";
-import { FuseServer } from "./fuse/fuse-server.ts";
 import { LazyImage } from "./lazy-image.ts";
-import { ShownImage } from "./shown-image.ts";
 import { hasStart, readTrace, writeTrace } from "./trace.ts";
 
 /** A start is over when for so long nothing was asked for: what was touched by then is kept as the template's trace. In milliseconds. */
@@ -15,10 +12,10 @@ const QUIET_MS = 5_000;
 /** A guest that never is quiet has started after so long. */
 const LONGEST_START_MS = 120_000;
 const RENEW_HOLDS_MS = 6 * 3600_000;
+/** Parts that one answer tells of. */
+const MAX_ARRIVALS = 4096;
 
 export interface FetcherOptions {
-  /** Folder for what is mounted. */
-  directory: string;
   store: ObjectStore;
   cache: ChunkCache;
   /** Name of this node in the store. */
@@ -32,12 +29,10 @@ export class Fetcher {
   readonly #options: FetcherOptions;
   readonly #queue: FetchQueue;
   readonly #images = new Map<string, LazyImage>();
-  readonly #shown = new Map<string, Promise<ShownImage>>();
   readonly #traced = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   /** When something was asked for last. */
   #asked = 0;
-  #fuse: Promise<FuseServer | undefined> | undefined;
   /** Why the store could not be used the last time, while it cannot. */
   failure: string | null = null;
 
@@ -78,25 +73,23 @@ export class Fetcher {
       hasStart(store, image.image),
     ]);
     if (trace.length > 0) this.#traced.add(image.image);
-    image.ahead = trace.filter((part) => part < image.wants.length);
-    if (together) this.#queue.aheadOfStart(image, image.ahead);
-    else this.#queue.ahead(image, image.ahead);
+    const ahead = trace.filter((part) => part < image.wants.length);
+    for (const part of ahead) if (image.has(part)) image.arrive(part);
+    if (together) this.#queue.aheadOfStart(image, ahead);
+    else this.#queue.ahead(image, ahead);
   }
 
-  /** A path at which the file can be mapped and read, or undefined where that is not possible. */
-  async present(path: string): Promise<string | undefined> {
+  /** Tells which parts that somebody wanted have come, in that order, from the `since`-th on; waits for one until `patience` ends. */
+  async arrivals(path: string, since: number, patience: Promise<unknown>): Promise<Arrivals> {
     const image = this.#open(path);
-    if (image === undefined) return path;
-    this.#fuse ??= FuseServer.start(join(this.#options.directory, "mnt")).catch(() => undefined);
-    const fuse = await this.#fuse;
-    if (fuse === undefined) return undefined;
-    let shown = this.#shown.get(path);
-    if (shown === undefined) {
-      shown = ShownImage.open(image, fuse, (first, end) => this.#fetchAll(image, first, end));
-      shown.catch(() => this.#shown.delete(path)); // It is tried again.
-      this.#shown.set(path, shown);
-    }
-    return (await shown).path;
+    if (image === undefined) return { parts: [], next: since, whole: true };
+    // Another fetcher's count: what it has told is not known here, and told again.
+    const from = since > image.arrived.length ? 0 : since;
+    if (image.arrived.length === from && image.missing > 0)
+      await Promise.race([image.nextArrival(), patience]);
+    const parts = image.arrived.slice(from, from + MAX_ARRIVALS);
+    const next = from + parts.length;
+    return { parts, next, whole: image.missing === 0 && next === image.arrived.length };
   }
 
   status(): FetchStatus {
@@ -116,15 +109,13 @@ export class Fetcher {
   }
 
   /** Whether nobody would miss it. */
-  async isIdle(): Promise<boolean> {
-    const fuse = await this.#fuse;
-    return this.#queue.isIdle && this.#timers.size <= 1 && (fuse?.users ?? 0) === 0;
+  get isIdle(): boolean {
+    return this.#queue.isIdle && this.#timers.size <= 1;
   }
 
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
     await Promise.all([...this.#images.values()].map((image) => this.#keepTrace(image)));
-    await (await this.#fuse)?.stop();
   }
 
   async #fetchAll(image: LazyImage, first: number, end: number): Promise<void> {
@@ -142,9 +133,8 @@ export class Fetcher {
   #open(path: string): LazyImage | undefined {
     const known = this.#images.get(path);
     if (known?.isCurrent) return known;
-    // A template that was removed and has come again: what VMs have mapped of the former file stays open for them.
+    // A template that was removed and has come again.
     this.#images.delete(path);
-    this.#shown.delete(path);
     const image = LazyImage.open(path);
     if (image === undefined) return undefined;
     this.#images.set(path, image);

@@ -1,4 +1,4 @@
-import { closeSync, fdatasync, fstatSync, openSync, read, readFileSync, statSync } from "node:fs";
+import { closeSync, fdatasync, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { promisify } from "node:util";
 import { KilnError } from "../../errors.ts";
@@ -16,7 +16,6 @@ import { writeAll } from "../write-all.ts";
 /** Beside a lazy file: its image manifest, as the store has it. */
 export const MANIFEST_SUFFIX = ".manifest";
 
-const readFile = promisify(read);
 const sync = promisify(fdatasync);
 
 /** How much somebody wants a part. What is wanted more is fetched first. */
@@ -38,10 +37,8 @@ export class LazyImage {
   readonly wants: Uint8Array;
   /** Parts in the order in which guests asked for them. */
   readonly touched: number[] = [];
-  /** Parts that earlier starts have touched. */
-  ahead: readonly number[] = [];
-  /** Told of every part that arrives because somebody wants it, or soon will. */
-  onWanted: ((part: number, content: Uint8Array) => void) | undefined;
+  /** Parts that somebody wants, or soon will, in the order in which they came. */
+  readonly arrived: number[] = [];
   /** Why somebody could not have a part; null when the last that was waited for has come. */
   failure: string | null = null;
   readonly #seen: Uint8Array;
@@ -49,6 +46,7 @@ export class LazyImage {
   readonly #fd: number;
   readonly #waiting = new Map<number, Waiting>();
   readonly #whole = Promise.withResolvers<void>();
+  #arrival = Promise.withResolvers<void>();
   #missing: number;
   /** Where a look for the next missing part begins. */
   #cursor = 0;
@@ -118,10 +116,6 @@ export class LazyImage {
     return chunk;
   }
 
-  partsIn(offset: number, length: number): { first: number; end: number } {
-    return this.#lazy.partsIn(Math.floor(offset / BLOCK), Math.ceil((offset + length) / BLOCK));
-  }
-
   /** Whether somebody waits for the part. */
   isAwaited(part: number): boolean {
     return this.#waiting.has(part);
@@ -150,8 +144,20 @@ export class LazyImage {
     if (this.has(part)) return;
     await writeAll(this.#fd, content, this.chunk(part).block * BLOCK);
     if (this.has(part)) return;
-    if (want >= Want.ahead) this.onWanted?.(part, content);
+    if (want >= Want.ahead) this.arrive(part);
     await this.note(part);
+  }
+
+  /** Tells who waits for `nextArrival` of a part that is here. */
+  arrive(part: number): void {
+    this.arrived.push(part);
+    this.#arrival.resolve();
+    this.#arrival = Promise.withResolvers<void>();
+  }
+
+  /** Resolves when another part has come that somebody wants, or all of them are there. */
+  nextArrival(): Promise<void> {
+    return Promise.race([this.#arrival.promise, this.whole]);
   }
 
   /** For those who write checked content where it belongs themselves. */
@@ -197,18 +203,6 @@ export class LazyImage {
   /** Rejects when a part turns out to be damaged in the store. Who asks after that waits for the next time. */
   get damaged(): Promise<never> {
     return this.#damage.promise;
-  }
-
-  /** Bytes of the file that are there. */
-  async read(offset: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, this.sizeBytes - offset)));
-    let done = 0;
-    while (done < bytes.length) {
-      const { bytesRead } = await readFile(this.#fd, bytes, done, bytes.length - done, offset + done);
-      if (bytesRead === 0) throw new KilnError("IMAGE_INVALID", `${this.path}: was cut off`);
-      done += bytesRead;
-    }
-    return bytes;
   }
 
   contentLength(part: number): number {

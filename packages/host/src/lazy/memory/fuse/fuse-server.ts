@@ -26,6 +26,8 @@ export interface FuseFile {
   readonly sizeBytes: number;
   /** Bytes from `offset`. @throws when they cannot be had. */
   read(offset: number, length: number): Promise<Buffer>;
+  /** Told whenever somebody has looked it up. */
+  onKnown(): void;
 }
 
 interface Node {
@@ -120,19 +122,28 @@ export class FuseServer {
     let reply: Buffer | number;
     try {
       reply = await this.#answer(request);
-    } catch {
+    } catch (error) {
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
       reply = Errno.EIO;
     }
     const bytes =
       typeof reply === "number" ? encodeReply(unique, undefined, reply) : encodeReply(unique, reply);
     try {
       writeSync(this.#fd, bytes);
+      if (opcode === Opcode.LOOKUP) this.#named(request)?.[1].file.onKnown();
     } catch {
       // Whoever has asked is gone.
     }
   }
 
-  #answer({ opcode, node: id, body }: Request): Buffer | number | Promise<Buffer> {
+  /** What a LOOKUP is about. */
+  #named({ body }: Request): [number, Node] | undefined {
+    const name = nameOf(body);
+    return [...this.#nodes].find(([, node]) => node.name === name);
+  }
+
+  #answer(request: Request): Buffer | number | Promise<Buffer> {
+    const { opcode, node: id, body } = request;
     const node = this.#nodes.get(id);
     if (node === undefined && id !== ROOT && opcode !== Opcode.INIT && opcode !== Opcode.DESTROY)
       return Errno.ENOENT;
@@ -140,11 +151,8 @@ export class FuseServer {
       case Opcode.INIT:
         return initReply();
       case Opcode.LOOKUP: {
-        const name = nameOf(body);
-        for (const [number, found] of this.#nodes) {
-          if (found.name === name) return entryReply(number, found.file.sizeBytes);
-        }
-        return Errno.ENOENT;
+        const [number, found] = this.#named(request) ?? [];
+        return number === undefined || !found ? Errno.ENOENT : entryReply(number, found.file.sizeBytes);
       }
       case Opcode.GETATTR:
         return attributesReply(id, node?.file.sizeBytes);

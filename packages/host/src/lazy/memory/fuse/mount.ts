@@ -24,7 +24,11 @@ export async function mountFuse(fd: number, directory: string): Promise<void> {
   if (code !== 0) throw new Error(said.trim() || `mount ended with ${String(code)}`);
 }
 
-/** Takes away what an earlier fetcher has mounted; VMs that have a file of it mapped keep what they have read. */
+/**
+ * Takes away what an earlier server has mounted. `-f`: a server that was killed while the kernel held it up, in a call that only its own answer
+ * would end, ends with that; and whoever waits for one that is gone.
+ */
 export async function unmountFuse(directory: string): Promise<void> {
-  await promisify(execFile)("umount", ["-l", directory]).catch(() => undefined);
+  for (const how of ["-f", "-l"])
+    await promisify(execFile)("umount", [how, directory]).catch(() => undefined);
 }
