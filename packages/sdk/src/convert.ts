@@ -1,8 +1,19 @@
 /** Fields whose content is the user's own and is left as it is. */
 const OPAQUE = new Set(["metadata", "env", "spec", "details"]);
 
-const toCamel = (name: string): string =>
-  name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+/** Names that were met, as they are called here: the same few come with every answer. */
+const known = new Map<string, string>();
+const MAX_KNOWN = 1_000;
+
+function toCamel(name: string): string {
+  let camel = known.get(name);
+  if (camel === undefined) {
+    camel = name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+    if (known.size < MAX_KNOWN) known.set(name, camel);
+  }
+  return camel;
+}
+
 const toSnake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** The daemon's JSON in the SDK's terms: camelCase names, and a `Date` for every time (`…_at`). */

@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { z } from "zod";
 import type { GuestAgent } from "../guest/agent.ts";
 import { shellExitCode } from "../guest/exec.ts";
@@ -9,7 +9,8 @@ import type { Exec, ExecResult, StartProcess } from "./schemas/process.ts";
 /** Kept in the guest of a program that is run to its end, of each output: what is on its way. */
 const EXEC_BUFFER_BYTES = 256 * 1024;
 
-export const newProcessId = (): string => randomBytes(8).toString("hex");
+/** 16 hexadecimal digits; UUIDs are made ahead, several at once. */
+export const newProcessId = (): string => randomUUID().replaceAll("-", "").slice(16);
 
 type Program = Pick<
   z.output<typeof Exec> & z.output<typeof StartProcess>,

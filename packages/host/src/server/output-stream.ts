@@ -1,49 +1,69 @@
+import type { ServerResponse } from "node:http";
+import type { FastifyReply } from "fastify";
 import type { GuestProcess } from "../guest/guest-process.ts";
 import type { ProcessInfo } from "../guest/process-info.ts";
 import { errorBody, toKilnError } from "./errors.ts";
 import { eventFrame, outputFrame } from "./output-frames.ts";
 import { toProcess } from "./process-info.ts";
+import { OUTPUT_STREAM } from "./responses.ts";
 
 /** A sign of life this often, in milliseconds, while there is no output. */
 const PING_MS = 15_000;
 
 /**
- * A process's output as frames, from the first event to the last. The guest is told that a piece was taken when the next
- * one is asked for, so that a client that does not read holds up the process, not memory here.
+ * Answers with a process's output as frames, from the first event to the last. The guest is told that a piece was taken when it has been
+ * sent, so that a client that does not read holds up the process, not memory here. Written to the connection by hand: each write wakes the
+ * client's process, and the last event goes with the answer's end.
  *
  * @param info the process as it is now, of one that was not followed to its end.
  */
-export async function* outputStream(
+export async function sendOutput(
+  reply: FastifyReply,
   process: GuestProcess,
   info: () => Promise<ProcessInfo>,
   onEnd: (ended: boolean) => void,
-): AsyncGenerator<Buffer> {
-  let ended = false;
-  const pieces = process.output[Symbol.asyncIterator]();
+): Promise<void> {
+  reply.hijack();
+  const { raw } = reply;
+  const letGo = () => void process.detach().catch(() => undefined); // Of a VM that is gone nothing is held.
+  raw.once("close", letGo);
+  raw.writeHead(200, { "content-type": OUTPUT_STREAM });
+  let last: ProcessInfo | undefined;
   try {
-    yield eventFrame({ type: "started", process: toProcess(await process.started) });
-    let next = pieces.next();
-    for (;;) {
+    await send(raw, eventFrame({ type: "started", process: toProcess(await process.started) }));
+    const pieces = process.output[Symbol.asyncIterator]();
+    for (let next = pieces.next(); ; ) {
       const result = await orPing(next);
       if (result === "ping") {
-        yield eventFrame({ type: "ping" });
+        await send(raw, eventFrame({ type: "ping" }));
         continue;
       }
       if (result.done) break;
       const { channel, bytes, missing } = result.value;
-      if (missing > 0) yield eventFrame({ type: "dropped", channel, bytes: missing });
-      if (bytes.length > 0) yield outputFrame(channel, bytes);
+      if (missing > 0) await send(raw, eventFrame({ type: "dropped", channel, bytes: missing }));
+      if (bytes.length > 0) await send(raw, outputFrame(channel, bytes));
       next = pieces.next();
     }
-    const last = (await process.ended()) ?? (await info());
-    ended = last.exit !== undefined;
-    yield eventFrame({ type: "exit", process: toProcess(last) });
+    last = (await process.ended()) ?? (await info());
+    raw.end(eventFrame({ type: "exit", process: toProcess(last) }));
   } catch (error) {
-    yield eventFrame({ type: "error", error: errorBody(toKilnError(error)) });
-  } finally {
-    await process.detach().catch(() => undefined); // Of a VM that is gone nothing is held.
-    onEnd(ended);
+    raw.end(eventFrame({ type: "error", error: errorBody(toKilnError(error)) }));
   }
+  raw.off("close", letGo);
+  letGo();
+  onEnd(last?.exit !== undefined);
+}
+
+/** Resolves when there is room for more, or the client is gone. */
+function send(raw: ServerResponse, frame: Buffer): Promise<void> | undefined {
+  if (raw.write(frame) || raw.destroyed) return;
+  return new Promise((resolve) => {
+    const done = () => {
+      raw.off("drain", done).off("close", done);
+      resolve();
+    };
+    raw.on("drain", done).on("close", done);
+  });
 }
 
 async function orPing<T>(next: Promise<T>): Promise<T | "ping"> {

@@ -48,19 +48,17 @@ export async function exec(
   const path = `/v1/sandboxes/${sandboxId}/processes`;
   const bytes = typeof input === "string" ? Buffer.from(input) : input;
   const json = { ...body, stdin: bytes !== undefined && bytes.length > 0 };
-  const letGo = new AbortController();
-  const all = signal === undefined ? letGo.signal : AbortSignal.any([signal, letGo.signal]);
   const events = outputStream({
     transport,
     sandboxId,
-    open: () =>
-      transport.send("POST", path, { ...STREAM_OPTIONS, query: { attach: true }, json, signal: all }),
+    open: () => transport.send("POST", path, { ...STREAM_OPTIONS, query: { attach: true }, json, signal }),
     offsets: { stdout: 0, stderr: 0 },
     follow: true,
-    signal: all,
+    signal,
   });
   const kept = { stdout: new Kept(maxOutputBytes), stderr: new Kept(maxOutputBytes) };
   let process: ProcessInfo | undefined;
+  const over = new AbortController();
   try {
     for (;;) {
       const { done, value } = await events.next();
@@ -78,12 +76,13 @@ export async function exec(
       if (value.type === "started") {
         process = value.process;
         // It need not read its input: a failure to write it is no failure of the program.
-        if (bytes?.length) sendInput(transport, `${path}/${process.id}`, bytes, all).catch(() => undefined);
+        if (bytes?.length)
+          sendInput(transport, `${path}/${process.id}`, bytes, over.signal).catch(() => undefined);
       } else if (value.type === "dropped") kept[value.channel].truncated = true;
       else kept[value.type].add(value.data);
     }
   } finally {
-    if (process !== undefined) letGo.abort();
+    over.abort();
     // The daemon kills what its first connection belongs to when that goes away; after a cut this one may be another.
     if (process !== undefined) transport.json("DELETE", `${path}/${process.id}`).catch(() => undefined);
   }

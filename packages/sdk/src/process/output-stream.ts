@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { fromWire } from "../convert.ts";
 import { fromErrorBody, KilnError } from "../errors.ts";
@@ -22,11 +23,11 @@ export interface OutputStreamOptions {
   transport: Transport;
   sandboxId: string;
   /** Opens the first connection. */
-  open: () => Promise<AsyncIterable<Buffer>>;
+  open: () => Promise<IncomingMessage>;
   /** Bytes of each output that are known already. */
   offsets: Record<OutputChannel, number>;
   follow: boolean;
-  signal: AbortSignal;
+  signal: AbortSignal | undefined;
 }
 
 /** First of all, once: the process. */
@@ -47,10 +48,11 @@ export async function* outputStream(
   let open = options.open;
   let processId: string | undefined;
   let cutSince: number | undefined;
-  let last: ProcessInfo | undefined;
   for (;;) {
+    let response: IncomingMessage | undefined;
     try {
-      for await (const frame of decodeFrames(await open())) {
+      response = await open();
+      for await (const frame of decodeFrames(response.iterator({ destroyOnReturn: false }))) {
         cutSince = undefined;
         const event = readFrame(frame);
         if (event.type === "stdout" || event.type === "stderr") {
@@ -62,22 +64,27 @@ export async function* outputStream(
         } else if (event.type === "started") {
           if (processId === undefined) yield event;
           processId = event.process.id;
-        } else if (event.type === "exit") last = event.process; // Read on to the end: the connection can be used again.
+        } else if (event.type === "exit") {
+          const whole = response;
+          response = undefined;
+          whole.on("error", () => undefined).resume(); // To its end, so that the connection can be used again.
+          return event.process;
+        }
       }
     } catch (error) {
-      if (last) return last;
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       if (processId === undefined || !isCut(error)) throw error;
+    } finally {
+      response?.destroy();
     }
-    if (last) return last;
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     cutSince ??= performance.now();
     if (processId === undefined || performance.now() - cutSince > REATTACH_PATIENCE_MS) {
       throw new KilnError("CONNECTION_LOST", "the connection to the process was lost", {
         hint: processId === undefined ? "it may have been started" : "it may go on: attach to it again later",
       });
     }
-    await delay(REATTACH_PAUSE_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await delay(REATTACH_PAUSE_MS, undefined, { signal }).catch(() => signal?.throwIfAborted());
     const path = `/v1/sandboxes/${sandboxId}/processes/${processId}/output`;
     const query = { follow: options.follow };
     open = () =>

@@ -4,7 +4,7 @@ import type { GuestAgent } from "../../guest/agent.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { execToEnd, newProcessId, toExecOptions } from "../exec.ts";
-import { outputStream } from "../output-stream.ts";
+import { sendOutput } from "../output-stream.ts";
 import { toProcess } from "../process-info.ts";
 import { requestSignal } from "../request-signal.ts";
 import { errors, OUTPUT_STREAM, raw } from "../responses.ts";
@@ -91,8 +91,8 @@ export function addProcessRoutes(app: App, { sandboxes, metrics, closing }: Daem
         // The client went away: what it started goes with it, unless it is to stay or the daemon itself ends.
         if (!ended && !body.background && !closing.aborted) void agent.forget(id).catch(() => undefined);
       };
-      const frames = outputStream(process, () => findProcess(agent, id), onEnd);
-      return reply.type(OUTPUT_STREAM).send(Readable.from(frames, { objectMode: false }));
+      void sendOutput(reply, process, () => findProcess(agent, id), onEnd);
+      return reply;
     },
   );
 
@@ -133,12 +133,13 @@ export function addProcessRoutes(app: App, { sandboxes, metrics, closing }: Daem
       const id = request.params.process;
       const process = agent.attach(id, { stdoutOffset: stdout, stderrOffset: stderr, follow });
       await process.started;
-      const frames = outputStream(
+      void sendOutput(
+        reply,
         process,
         () => findProcess(agent, id),
         () => undefined,
       );
-      return reply.type(OUTPUT_STREAM).send(Readable.from(frames, { objectMode: false }));
+      return reply;
     },
   );
 
