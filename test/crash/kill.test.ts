@@ -9,10 +9,10 @@ test("kill -9 of CLI, QEMU and block server leaves nothing, and the next run wor
   await using home = await openTestHome();
   const report = await killAtRandom({
     home: home.root,
-    rounds: 6,
+    rounds: 3,
     seed: 7,
     log: (line) => t.diagnostic(line),
   });
   const hits = Object.values(report.killed).reduce((sum, count) => sum + count, 0);
-  assert.ok(hits >= 4, `only ${hits} of ${report.rounds} kills met somebody`);
+  assert.ok(hits >= 2, `only ${hits} of ${report.rounds} kills met somebody`);
 });

@@ -7,7 +7,10 @@ import type { KilnHome } from "@kiln/host/home.ts";
 import type { Collected } from "@kiln/sdk/types.ts";
 import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
 import { kiln } from "../support/kiln.ts";
+import { collectUnderLoad } from "./stress.ts";
 import { du, openDiskHome } from "./support.ts";
+
+const SEED = Number(process.env.KILN_TEST_SEED ?? 7);
 
 const spec = (name: string, version: string, from?: string) => ({
   name,
@@ -18,7 +21,7 @@ const spec = (name: string, version: string, from?: string) => ({
 const told = ({ removed }: Collected) =>
   removed.map(({ kind, name, bytes }) => `${kind} ${name} ${bytes}`).sort();
 
-describe("the disk", { timeout: 900_000 }, () => {
+describe("the disk", { timeout: 1_200_000 }, () => {
   const resources = new AsyncDisposableStack();
   let home: KilnHome;
   let daemon: DaemonHome;
@@ -26,14 +29,18 @@ describe("the disk", { timeout: 900_000 }, () => {
   before(async () => {
     home = resources.use(await openDiskHome());
     daemon = resources.use(await openDaemonHome(home.root));
-    await daemon.client.build(spec("web", "one"));
-    await daemon.client.build(spec("shop", "one", "web"));
   });
   after(() => resources.disposeAsync());
 
   const names = async (folder: string) => (await readdir(join(home.root, folder)).catch(() => [])).sort();
 
+  test("collections break no build and no sandbox", async (context) => {
+    context.diagnostic(JSON.stringify({ seed: SEED, ...(await collectUnderLoad(daemon, SEED)) }));
+  });
+
   test("kiln du adds up to what du says, and says what is shared", async () => {
+    await daemon.client.build(spec("web", "one"));
+    await daemon.client.build(spec("shop", "one", "web"));
     await using sandbox = await daemon.client.sandbox({ image: "shop", network: "none" });
     await sandbox.exec(["sh", "-c", "head -c 20000000 /dev/urandom > /root/noise; sync"]);
     await sandbox.pause();

@@ -1,26 +1,12 @@
 /** Collections beside builds, sandboxes, forks and pauses: nothing breaks, and what was acknowledged is there. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import type { KilnHome } from "@kiln/host/home.ts";
 import type { Sandbox } from "@kiln/sdk/sandbox.ts";
-import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
+import type { DaemonHome } from "../support/daemon-home.ts";
 import { Random } from "../support/random.ts";
-import { openDiskHome } from "./support.ts";
 
-const SEED = Number(process.env.KILN_TEST_SEED ?? 7);
 /** Builds of each of the two builders, or more until a collection had something to remove; the others go on until they are done. */
 const BUILDS = 2;
-
-const resources = new AsyncDisposableStack();
-let home: KilnHome;
-let daemon: DaemonHome;
-
-before(async () => {
-  home = resources.use(await openDiskHome());
-  daemon = resources.use(await openDaemonHome(home.root));
-});
-after(() => resources.disposeAsync());
 
 const base = {
   name: "base",
@@ -31,7 +17,7 @@ const base = {
 };
 
 /** Another version of a template, with its parent's, and a sandbox of it at once, before anybody can collect it unseen. */
-async function buildAndRun(name: string, random: Random): Promise<void> {
+async function buildAndRun(daemon: DaemonHome, name: string, random: Random): Promise<void> {
   const word = `word-${random.uint32()}`;
   await daemon.client.build({ name, from: "base", setup_commands: [`echo ${word} > /etc/word`] });
   await using sandbox = await daemon.client.sandbox({ image: name, network: "none" });
@@ -43,7 +29,7 @@ async function buildAndRun(name: string, random: Random): Promise<void> {
 }
 
 /** One sandbox's life: what it was told to write is what it has, wherever it is taken from. */
-async function live(random: Random, count: (what: string) => void): Promise<void> {
+async function live(daemon: DaemonHome, random: Random, count: (what: string) => void): Promise<void> {
   const image = random.pick(["base", "left", "right"]);
   const sandbox = await daemon.client.sandbox({ image, network: "none" });
   count("create");
@@ -74,14 +60,15 @@ async function live(random: Random, count: (what: string) => void): Promise<void
   await sandbox.kill();
 }
 
-test("collections break no build and no sandbox", { timeout: 900_000 }, async (context) => {
+/** @returns how often what was done. The daemon is without sandboxes and templates of these names afterwards. */
+export async function collectUnderLoad(daemon: DaemonHome, seed: number): Promise<Record<string, number>> {
   const steps: Record<string, number> = {};
   const count = (what: string) => {
     steps[what] = (steps[what] ?? 0) + 1;
   };
   const atStake = () => (steps["removed template"] ?? 0) > 0 && (steps["removed snapshot"] ?? 0) > 0;
   await daemon.client.build(base);
-  for (const name of ["left", "right"]) await buildAndRun(name, new Random(SEED));
+  for (const name of ["left", "right"]) await buildAndRun(daemon, name, new Random(seed));
   let building = 2;
   const whileBuilding = async (work: () => Promise<void>) => {
     while (building > 0) await work();
@@ -90,19 +77,19 @@ test("collections break no build and no sandbox", { timeout: 900_000 }, async (c
     const random = new Random(seed);
     try {
       for (let round = 0; round < BUILDS || (round < 2 * BUILDS && !atStake()); round++) {
-        await buildAndRun(name, random);
+        await buildAndRun(daemon, name, random);
         count("build");
       }
     } finally {
       building -= 1;
     }
   };
-  const collector = new Random(SEED + 3);
-  const lives = [SEED + 4, SEED + 5].map((seed) => new Random(seed));
+  const collector = new Random(seed + 3);
+  const lives = [seed + 4, seed + 5].map((seed) => new Random(seed));
   const results = await Promise.allSettled([
-    build("left", SEED + 1),
-    build("right", SEED + 2),
-    ...lives.map((random) => whileBuilding(() => live(random, count))),
+    build("left", seed + 1),
+    build("right", seed + 2),
+    ...lives.map((random) => whileBuilding(() => live(daemon, random, count))),
     whileBuilding(async () => {
       const { removed } = await daemon.client.disk.collect({
         keep: collector.below(2),
@@ -113,7 +100,6 @@ test("collections break no build and no sandbox", { timeout: 900_000 }, async (c
       await delay(collector.below(2_000)); // The others need the processors, too.
     }),
   ]);
-  context.diagnostic(JSON.stringify({ seed: SEED, ...steps }));
   for (const result of results) if (result.status === "rejected") throw result.reason;
   assert.ok(atStake(), "nothing was at stake");
   await daemon.client.disk.collect();
@@ -123,4 +109,6 @@ test("collections break no build and no sandbox", { timeout: 900_000 }, async (c
   }
   for (const line of await daemon.sandboxes())
     await (await daemon.client.get(line.split(" ")[0] ?? "")).kill();
-});
+  for (const name of ["left", "right", "base"]) await daemon.client.templates.remove(name);
+  return steps;
+}
