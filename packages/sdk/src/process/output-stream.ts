@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { fromWire } from "../convert.ts";
 import { fromErrorBody, KilnError } from "../errors.ts";
@@ -23,7 +22,7 @@ export interface OutputStreamOptions {
   transport: Transport;
   sandboxId: string;
   /** Opens the first connection. */
-  open: () => Promise<IncomingMessage>;
+  open: () => Promise<AsyncIterable<Buffer>>;
   /** Bytes of each output that are known already. */
   offsets: Record<OutputChannel, number>;
   follow: boolean;
@@ -48,11 +47,10 @@ export async function* outputStream(
   let open = options.open;
   let processId: string | undefined;
   let cutSince: number | undefined;
+  let last: ProcessInfo | undefined;
   for (;;) {
-    let response: IncomingMessage | undefined;
     try {
-      response = await open();
-      for await (const frame of decodeFrames(response.iterator({ destroyOnReturn: false }))) {
+      for await (const frame of decodeFrames(await open())) {
         cutSince = undefined;
         const event = readFrame(frame);
         if (event.type === "stdout" || event.type === "stderr") {
@@ -64,19 +62,14 @@ export async function* outputStream(
         } else if (event.type === "started") {
           if (processId === undefined) yield event;
           processId = event.process.id;
-        } else if (event.type === "exit") {
-          const whole = response;
-          response = undefined;
-          whole.on("error", () => undefined).resume(); // To its end, so that the connection can be used again.
-          return event.process;
-        }
+        } else if (event.type === "exit") last = event.process; // Read on to the end: the connection can be used again.
       }
     } catch (error) {
+      if (last) return last;
       signal?.throwIfAborted();
       if (processId === undefined || !isCut(error)) throw error;
-    } finally {
-      response?.destroy();
     }
+    if (last) return last;
     signal?.throwIfAborted();
     cutSince ??= performance.now();
     if (processId === undefined || performance.now() - cutSince > REATTACH_PATIENCE_MS) {

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import { fromWire } from "../convert.ts";
 import { KilnError } from "../errors.ts";
 import type { Transport } from "../transport/transport.ts";
@@ -90,7 +89,7 @@ export class SandboxProcess implements AsyncDisposable {
   static async open(
     transport: Transport,
     sandboxId: string,
-    open: (signal: AbortSignal) => Promise<IncomingMessage>,
+    open: (signal: AbortSignal) => Promise<AsyncIterable<Buffer>>,
     { stdout = 0, stderr = 0, follow = true, signal, kills = false }: AttachOptions & { kills?: boolean },
   ): Promise<SandboxProcess> {
     const letGo = new AbortController();
