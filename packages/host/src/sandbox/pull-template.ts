@@ -2,6 +2,8 @@ import { ensureAgent } from "../build/agent.ts";
 import { findKernel } from "../build/kernel.ts";
 import type { KilnHome } from "../home.ts";
 import { ensureWhole } from "../lazy/ensure-whole.ts";
+import { FetchClient } from "../lazy/fetch-client.ts";
+import { MemoryClient } from "../lazy/memory/memory-client.ts";
 import { type OnProgress, runStage } from "../progress.ts";
 import { snapshotKey, subjectOf } from "../snapshot/manifest.ts";
 import { readStoreConfig } from "../store/config.ts";
@@ -31,11 +33,11 @@ export async function pullTemplate(
   const { vcpu = spec.vcpu, memoryMib = spec.memory_mib, engine, onProgress, signal } = options;
   if (!(await readStoreConfig(home))?.lazy) return;
   if (await findBootable(home, spec, { vcpu, memoryMib, engine })) return;
+  warmServers(home);
   await using pull = await openMissing(home, spec, signal);
   if (pull === undefined) return;
   await runStage(onProgress, `pull ${spec.name}`, async () => {
     const { manifest } = pull;
-    pull.warm();
     // A program from the store runs on this host only when somebody whom it trusts has signed it.
     if (pull.signed && manifest.agent !== undefined) await pull.installFolders([manifest.agent]);
     await pull.installKernel();
@@ -52,5 +54,14 @@ export async function pullTemplate(
     const snapshots = manifest.snapshots.filter((name) => name === wanted);
     await pull.installFolders([manifest.disk.base, ...manifest.disk.layers, ...snapshots]);
     await pull.begin();
+  });
+}
+
+/** Has the fetcher and the memory server started while the store is asked what there is to fetch. */
+function warmServers({ root }: KilnHome): void {
+  const [fetcher, memory] = [new FetchClient(root), new MemoryClient(root)];
+  void Promise.allSettled([fetcher.status(), memory.start()]).then(() => {
+    fetcher[Symbol.dispose]();
+    memory[Symbol.dispose]();
   });
 }

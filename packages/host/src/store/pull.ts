@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { findKernel, useKernel } from "../build/kernel.ts";
 import type { KilnHome } from "../home.ts";
 import { FetchClient } from "../lazy/fetch-client.ts";
-import { MemoryClient } from "../lazy/memory/memory-client.ts";
 import { inParallel } from "../os/in-parallel.ts";
 import { Uses } from "../os/in-use.ts";
 import { openStore } from "./client/location.ts";
@@ -128,16 +127,6 @@ export class Pull implements AsyncDisposable {
         signal,
       },
     );
-  }
-
-  /** Has the fetcher and the memory server started before there is anything to fetch. */
-  warm(): void {
-    const { root } = this.#install.home;
-    const [fetcher, memory] = [new FetchClient(root), new MemoryClient(root)];
-    void Promise.allSettled([fetcher.status(), memory.start()]).then(() => {
-      fetcher[Symbol.dispose]();
-      memory[Symbol.dispose]();
-    });
   }
 
   /** Gives up what has not arrived: the store need not keep it for this node. */
