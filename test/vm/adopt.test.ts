@@ -23,8 +23,9 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
 
   /** Starts a VM in a process of its own. */
   async function startElsewhere(config: VmConfig): Promise<{ starter: ChildProcess; id: string }> {
-    const args = [config, machines.bootable.snapshot.files].map((value) => JSON.stringify(value));
-    const starter = spawn(process.execPath, [CHILD, machines.home.probe("qemu"), ...args], {
+    const { vmm, snapshot } = machines.bootable;
+    const args = [config, snapshot.files].map((value) => JSON.stringify(value));
+    const starter = spawn(process.execPath, [CHILD, machines.home.root, vmm.engine, ...args], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const [line] = (await once(starter.stdout.setEncoding("utf8"), "data")) as [string];

@@ -16,7 +16,8 @@ export class DaemonClient {
     this.#socketPath = socketPath;
   }
 
-  send(method: string, path: string, body?: object | Buffer): Promise<Answer> {
+  /** @param signal hangs up when it fires. */
+  send(method: string, path: string, body?: object | Buffer, signal?: AbortSignal): Promise<Answer> {
     const bytes = body === undefined ? undefined : Buffer.isBuffer(body) ? body : JSON.stringify(body);
     const type = Buffer.isBuffer(body) ? "application/octet-stream" : "application/json";
     return new Promise((resolve) => {
@@ -28,6 +29,7 @@ export class DaemonClient {
           method,
           path,
           timeout: TIMEOUT_MS,
+          ...(signal ? { signal } : {}),
           headers:
             bytes === undefined ? {} : { "content-type": type, "content-length": Buffer.byteLength(bytes) },
         },

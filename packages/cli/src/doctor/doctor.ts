@@ -2,6 +2,7 @@ import { ERROR_TABLE } from "@kiln/host/errors.ts";
 import { KilnHome } from "@kiln/host/home.ts";
 import { printJson } from "../output/table.ts";
 import { checkAccelerator } from "./accelerator.ts";
+import { checkCgroups } from "./cgroups.ts";
 import { checkEngine } from "./engine.ts";
 import { checkFirecracker } from "./firecracker.ts";
 import { type Check, checkCommands, checkDisk, checkMachine, checkNode, checkUserIds } from "./host.ts";
@@ -22,6 +23,7 @@ export async function doctor(json: boolean): Promise<number> {
     await checkAccelerator(home),
     await checkFirecracker(home),
     await checkEngine(home),
+    await checkCgroups(),
   ];
   const healthy = checks.every(({ status }) => status !== "fail");
   if (json) printJson({ healthy, home: home.root, checks });

@@ -16,6 +16,7 @@ import { checksOf } from "../template/lineage.ts";
 import type { TemplateSpec } from "../template/spec.ts";
 import { resolveTemplate } from "../template/templates.ts";
 import { type EngineName, openEngine } from "../vmm/engines.ts";
+import { sweepCgroups } from "../vmm/jail/cgroups.ts";
 import { spaceFor } from "./build-space.ts";
 import { findBootable } from "./find-bootable.ts";
 import { defaultLimits } from "./limits.ts";
@@ -61,6 +62,7 @@ export class SandboxHost implements AsyncDisposable {
     await using resources = new AsyncDisposableStack();
     const folder = resources.use(await openOwnedFolder(home.runs));
     await Promise.all([sweepOwnedFolders(home.runs), sweepOwnedFolders(home.tmp)]);
+    await sweepCgroups();
     return new SandboxHost(home, folder.path, resources.move());
   }
 

@@ -2,6 +2,7 @@ import type { DiskService } from "../block/disk-service.ts";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import type { NetworkService } from "../network/network-service.ts";
+import { sweepCgroups } from "../vmm/jail/cgroups.ts";
 import { Admission } from "./admission.ts";
 import type { Engines } from "./engine.ts";
 import { Expiry } from "./expiry.ts";
@@ -139,7 +140,7 @@ export class Sandboxes {
         }
       }),
     );
-    await disks.discardOthers();
+    await Promise.all([disks.discardOthers(), sweepCgroups()]);
     await this.#attachNetworks();
     if (broken.every(({ empty }) => empty)) await sweepStorage(home, this.records);
     this.#standby.refill();

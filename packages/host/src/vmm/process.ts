@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { KilnError } from "../errors.ts";
 import { killProcess } from "../os/kill-process.ts";
 import { type ProcessId, processId } from "../os/process-id.ts";
+import { Cgroup, type CgroupLimits } from "./jail/cgroups.ts";
 import { lastWords } from "./log.ts";
 import type { VmExit } from "./vmm.ts";
 
@@ -34,6 +35,8 @@ export interface LaunchOptions {
   output?: number | undefined;
   /** Variables it has beside PATH. */
   env?: Readonly<Record<string, string>>;
+  /** Folder of the VM, which its control group is named after, and what it may use. */
+  cgroup: CgroupLimits & { directory: string };
 }
 
 /** Makes an abort signal of an exit. */
@@ -48,21 +51,25 @@ export class VmmChild implements VmmProcess {
   readonly id: ProcessId;
   readonly exited: Promise<VmExit>;
   readonly gone: AbortSignal;
+  /** Resolves when it is in its control group: it is put there while it starts. Nothing of its guest is to run before. */
+  readonly confined: Promise<void>;
   readonly #stop: () => void;
 
-  private constructor(id: ProcessId, exited: Promise<VmExit>, stop: () => void) {
+  private constructor(id: ProcessId, exited: Promise<VmExit>, confined: Promise<void>, stop: () => void) {
     this.id = id;
     this.exited = exited;
     this.gone = goneSignal(exited);
+    this.confined = confined;
     this.#stop = stop;
   }
 
   /** @param words a command that becomes the VMM. @throws KilnError `VM_FAILED` when it cannot be started. */
   static async start(
     [command, words]: [string, string[]],
-    { program, inherited, detached = false, log: logPath, output, env }: LaunchOptions,
+    { program, inherited, detached = false, log: logPath, output, env, cgroup }: LaunchOptions,
   ): Promise<VmmChild> {
     await using log = logPath === undefined ? undefined : await open(logPath, "a", 0o600);
+    const making = Cgroup.make(cgroup.directory, cgroup);
     const child = spawn(command, words, {
       stdio: [
         "ignore",
@@ -74,12 +81,21 @@ export class VmmChild implements VmmProcess {
       detached,
     });
     let stopping = false;
-    const exited = ended(program, child, logPath, () => stopping);
+    const confined = making.then(async (group) => {
+      if (child.pid !== undefined) await group.add(child.pid);
+    });
+    confined.catch(() => undefined); // Whoever starts it waits for it.
+    const exited = ended(program, child, logPath, () => stopping).then(async (exit) => {
+      const group = await making.catch(() => undefined);
+      await confined.catch(() => undefined);
+      await group?.remove();
+      return exit;
+    });
     const id = child.pid === undefined ? undefined : await processId(child.pid);
     // Detached, it is no reason for this process to stay.
     if (detached) child.unref();
     if (id === undefined) throw new KilnError("VM_FAILED", `the VM did not start: ${(await exited).reason}`);
-    return new VmmChild(id, exited, () => {
+    return new VmmChild(id, exited, confined, () => {
       stopping = true;
       child.kill("SIGKILL");
     });
@@ -127,13 +143,17 @@ export class AdoptedVmm implements VmmProcess {
   #stopping = false;
   #released = false;
 
-  /** @param disconnected resolves when its control connection has ended. */
-  constructor(program: string, id: ProcessId, log: string, disconnected: Promise<void>) {
+  /**
+   * @param cgroup the groups it is in.
+   * @param disconnected resolves when its control connection has ended.
+   */
+  constructor(program: string, id: ProcessId, log: string, cgroup: Cgroup, disconnected: Promise<void>) {
     this.id = id;
     this.exited = disconnected.then(async () => {
       if (this.#released) return new Promise<never>(() => undefined);
       // A VMM that nobody controls is of no use, so one that only lost its connection goes as well.
       await killProcess(id, { patienceMs: this.#stopping ? 0 : DISCONNECTED_PATIENCE_MS });
+      await cgroup.remove();
       const said = await lastWords(log);
       return {
         expected: this.#stopping,

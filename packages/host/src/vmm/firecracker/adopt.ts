@@ -3,6 +3,7 @@ import { KilnError } from "../../errors.ts";
 import { killProcess } from "../../os/kill-process.ts";
 import { isAlive, type ProcessId } from "../../os/process-id.ts";
 import { connectWhenListening } from "../connect.ts";
+import { Cgroup } from "../jail/cgroups.ts";
 import { uidOf } from "../jail/jail.ts";
 import { lastWords } from "../log.ts";
 import { AdoptedVmm } from "../process.ts";
@@ -30,7 +31,11 @@ export async function adoptFirecracker(
 ): Promise<FirecrackerVm> {
   const { directory } = config;
   const paths = pathsIn(directory);
-  if (!(await isAlive(id)) || (await directoryOf(Number.parseInt(id, 10))) !== directory) {
+  const pid = Number.parseInt(id, 10);
+  const cgroup = await Cgroup.find(directory, pid);
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => cgroup.remove());
+  if (!(await isAlive(id)) || (await directoryOf(pid)) !== directory) {
     const said = await lastWords(paths.log);
     throw new KilnError(
       "VM_FAILED",
@@ -38,7 +43,6 @@ export async function adoptFirecracker(
     );
   }
   const until = AbortSignal.any([AbortSignal.timeout(ADOPTION_PATIENCE_MS), ...(signal ? [signal] : [])]);
-  await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => killProcess(id));
   try {
     const api = new FirecrackerApi(await connectWhenListening(paths.apiSocket, until));
@@ -46,7 +50,7 @@ export async function adoptFirecracker(
       const { state } = InstanceInfo.parse(await api.get("/"));
       const slot = await adoptSlot(slots, config);
       const agent = new AgentWire(state === "Running" ? await connectAgent(paths.vsock, until) : undefined);
-      const process = new AdoptedVmm("Firecracker", id, paths.log, api.closed);
+      const process = new AdoptedVmm("Firecracker", id, paths.log, cgroup, api.closed);
       cleanup.move();
       return new FirecrackerVm({ process, api, agent, config, uid: await uidOf(directory), slot, slots });
     });

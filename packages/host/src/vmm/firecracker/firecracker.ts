@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join, sep } from "node:path";
 import { KilnError } from "../../errors.ts";
 import type { ProcessId } from "../../os/process-id.ts";
+import { Cgroup } from "../jail/cgroups.ts";
 import type { SnapshotFiles, Vm, VmConfig, Vmm } from "../vmm.ts";
 import { adoptFirecracker } from "./adopt.ts";
 import { configurationIdentity } from "./configuration.ts";
@@ -84,8 +85,9 @@ export class FirecrackerEngine implements Vmm {
     return adoptFirecracker(SLOTS, config, process, signal);
   }
 
-  kill(directory: string): Promise<void> {
-    return end((other) => other === directory);
+  async kill(directory: string): Promise<void> {
+    await end((other) => other === directory);
+    await (await Cgroup.find(directory)).remove();
   }
 
   async killOthers(root: string, kept: readonly string[]): Promise<void> {

@@ -22,6 +22,11 @@ import { connectAgent } from "./vsock.ts";
 const API_PATIENCE_MS = 30_000;
 /** How long a guest may take to boot, in milliseconds: a second, but minutes where KVM itself runs on an emulated processor. */
 const BOOT_PATIENCE_MS = 300_000;
+/**
+ * Memory of Firecracker's own and of the kernel for it, in MiB. It takes 5; what it writes while it saves a VM is in the kernel's cache for a
+ * moment, and counts.
+ */
+const OVERHEAD_MIB = 256;
 /** Lines of a console that are told. */
 const CONSOLE_LINES = 20;
 
@@ -56,7 +61,7 @@ export async function startFirecracker(
     await api.during(until, async () => {
       const requests = mode === "boot" ? bootRequests(config, PATHS) : [restoreRequest(PATHS)];
       for (const { path, body } of requests) await steps.wait(path, api.put(path, body));
-      await takeBack(jail);
+      await Promise.all([takeBack(jail), steps.wait("its control group", child.confined)]);
       // Nothing of the guest runs before.
       if (mode === "boot") await steps.wait("start", api.put("/actions", { action_type: "InstanceStart" }));
       else await steps.wait("start", api.patch("/vm", { state: "Resumed" }));
@@ -90,7 +95,7 @@ async function sourcesOf({ kernel }: VmConfig, files: SnapshotFiles, mode: Start
 
 async function launch(
   jail: Jail,
-  { directory, detached, memoryMib }: VmConfig,
+  { directory, detached, vcpu, memoryMib }: VmConfig,
   { uid, mode, tap }: { uid: number; mode: StartMode; tap: TapLink },
 ): Promise<VmmChild> {
   const paths = pathsIn(directory);
@@ -100,7 +105,8 @@ async function launch(
   await log.chown(uid, uid);
   await using console = mode === "boot" ? await open(paths.console, "w", 0o600) : undefined;
   const args = ["--api-sock", PATHS.apiSocket, "--log-path", pathsIn(VM_FOLDER).log, "--level", "Error"];
-  return VmmChild.start(
+  // What it inherits is to be there until it has.
+  return await VmmChild.start(
     enterJail(jail, PATHS.binary, args, {
       diesWithOwner: !detached,
       memoryMib,
@@ -111,6 +117,7 @@ async function launch(
       ...{ program: "Firecracker", detached, log: paths.log, output: console?.fd },
       inherited: tap.alive,
       env: folderEnvironment(directory),
+      cgroup: { directory, vcpu, memoryMib: memoryMib + OVERHEAD_MIB },
     },
   );
 }

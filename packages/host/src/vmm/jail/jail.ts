@@ -10,7 +10,7 @@ const UIDS = 0x0100_0000;
 const FILE_LIMIT_BLOCKS = 256;
 const OPEN_FILES = 256;
 /** Address space beyond guest memory: programs, threads' stacks, translated code. Far above what is used. */
-const OVERHEAD_MIB = 2048;
+export const OVERHEAD_MIB = 2048;
 
 /**
  * Sets limits and becomes another program. No core dumps; few files; no file grows beyond a limit, so that a guest which makes

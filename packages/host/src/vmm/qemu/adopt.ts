@@ -4,6 +4,7 @@ import { KilnError } from "../../errors.ts";
 import { killProcess } from "../../os/kill-process.ts";
 import { isAlive, type ProcessId } from "../../os/process-id.ts";
 import { connectWhenListening } from "../connect.ts";
+import { Cgroup } from "../jail/cgroups.ts";
 import { lastWords } from "../log.ts";
 import { AdoptedVmm } from "../process.ts";
 import type { VmConfig } from "../vmm.ts";
@@ -20,7 +21,11 @@ const UNDER_WAY = new Set(["setup", "active", "device", "pre-switchover", "wait-
 /** Takes up a QEMU that a process which is gone had started in `config.directory`. @throws KilnError `VM_FAILED`. */
 export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortSignal): Promise<QemuVm> {
   const { qmpSocket, agentSocket, log } = vmPaths(config.directory);
-  const command = await readFile(`/proc/${Number.parseInt(id, 10)}/cmdline`, "utf8").catch(() => "");
+  const pid = Number.parseInt(id, 10);
+  const cgroup = await Cgroup.find(config.directory, pid);
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => cgroup.remove());
+  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   const found = readCommandLine(command.split("\0"));
   if (!(await isAlive(id)) || found?.directory !== config.directory) {
     const said = await lastWords(log);
@@ -31,11 +36,10 @@ export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortS
   }
   const patience = AbortSignal.timeout(ADOPTION_PATIENCE_MS);
   const until = AbortSignal.any([patience, ...(signal ? [signal] : [])]);
-  await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => killProcess(id));
   try {
     const qmp = new QmpClient(await connectWhenListening(qmpSocket, until));
-    const process = new AdoptedVmm("QEMU", id, log, qmp.closed);
+    const process = new AdoptedVmm("QEMU", id, log, cgroup, qmp.closed);
     const giveUp = () => qmp.close();
     until.addEventListener("abort", giveUp);
     try {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { join, sep } from "node:path";
 import type { ProcessId } from "../../os/process-id.ts";
+import { Cgroup } from "../jail/cgroups.ts";
 import type { SnapshotFiles, Vm, VmConfig, Vmm } from "../vmm.ts";
 import { adoptQemu } from "./adopt.ts";
 import { argumentsIdentity } from "./arguments.ts";
@@ -44,6 +45,7 @@ export class QemuEngine implements Vmm {
 
   async kill(directory: string): Promise<void> {
     await killQemuProcesses((other) => other === directory);
+    await (await Cgroup.find(directory)).remove();
   }
 
   async killOthers(root: string, kept: readonly string[]): Promise<void> {

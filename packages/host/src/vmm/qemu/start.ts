@@ -2,7 +2,7 @@ import { open } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
 import { findCommand } from "../../os/find-command.ts";
 import { connectWhenListening } from "../connect.ts";
-import { enterJail, prepareJail, takeBack } from "../jail/jail.ts";
+import { enterJail, OVERHEAD_MIB, prepareJail, takeBack } from "../jail/jail.ts";
 import { VmmChild } from "../process.ts";
 import { StartSteps } from "../start-steps.ts";
 import type { SnapshotFiles, VmConfig } from "../vmm.ts";
@@ -56,6 +56,7 @@ export async function startQemu(
       inherited: state?.fd,
       detached: config.detached,
       log: config.detached ? paths.log : undefined,
+      cgroup: { directory, vcpu: config.vcpu, memoryMib: config.memoryMib + OVERHEAD_MIB },
     },
   );
   const steps = new StartSteps("QEMU", child.gone, signal);
@@ -72,6 +73,7 @@ export async function startQemu(
         .wait("first answer", qmp.execute("qmp_capabilities"))
         .then(() => steps.wait("link", awaitLink(qmp, paths.networkSocket, until)))
         .then(() => takeBack(jail)),
+      steps.wait("control group", child.confined),
       qmp.execute("migrate-set-capabilities", { capabilities: CAPABILITIES }),
       ...(mode === "restore" ? [steps.wait("device state", loadState(qmp))] : []),
     ]);
