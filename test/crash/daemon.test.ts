@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { EngineName } from "@kiln/host/vmm/engines.ts";
 import { openTestHome } from "../support/home.ts";
 import { crashDaemon } from "./daemon.ts";
 
@@ -11,6 +12,8 @@ test("kill -9 of the daemon, its servers and VMs under load loses nothing and le
     home: home.root,
     kills: 10,
     seed: 3,
+    engine: EngineName.optional().parse(process.env.KILN_TEST_ENGINE),
+    template: process.env.KILN_TEST_TEMPLATE ?? "python",
     log: (line) => t.diagnostic(line),
   });
   t.diagnostic(JSON.stringify(report));

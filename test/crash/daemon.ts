@@ -2,26 +2,26 @@
  * Kills the daemon, its servers and its VMs with SIGKILL at random moments of a mixed load, and checks that what was
  * acknowledged is there, that what died is told, that the daemon comes back, and that nothing is left in the end.
  *
- *     KILN_HOME=/somewhere node test/crash/daemon.ts --kills 100 --seed 1
+ *     KILN_HOME=/somewhere node test/crash/daemon.ts --kills 100 --seed 1 [--engine firecracker --template PATH --workers 1]
  */
 import assert from "node:assert/strict";
-import { mkdir, readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { leftovers } from "../support/leftovers.ts";
+import { EngineChoice, type EngineName } from "@kiln/host/vmm/engines.ts";
+import { changes } from "../support/host-state.ts";
 import { Random } from "../support/random.ts";
 import { codeOf } from "./support/daemon-client.ts";
-import { DaemonKeeper } from "./support/daemon-keeper.ts";
+import type { DaemonKeeper } from "./support/daemon-keeper.ts";
 import { Kills, type Victim } from "./support/kills.ts";
 import { SandboxModel } from "./support/sandbox-model.ts";
+import { TestDaemon } from "./support/test-daemon.ts";
 
-const WORKERS = 3;
 /** Between two kills, in milliseconds. */
 const PAUSE_MS = { least: 200, most: 4_000 };
 /** What a sandbox goes through before the worker removes it and creates another. */
 const STEPS = 12;
-const LONGEST_BUILD_MS = 900_000;
+/** How long what is going may take to be gone, in milliseconds. */
+const GOING_MS = 60_000;
 
 export interface CrashReport {
   killed: Record<Victim, number>;
@@ -34,33 +34,42 @@ export interface CrashOptions {
   home: string;
   kills: number;
   seed: number;
-  /** @default "python" */
+  /** Name of a template, or path of a spec. @default "python" */
   template?: string;
+  /** @default the host's own */
+  engine?: EngineName | undefined;
+  /** Sandboxes at work at a time. @default 3 */
+  workers?: number;
   log?: (line: string) => void;
 }
 
 class Crash {
   readonly #options: CrashOptions;
+  readonly #daemon: TestDaemon;
   readonly #keeper: DaemonKeeper;
   readonly #kills: Kills;
   readonly #alive = new Set<SandboxModel>();
   readonly report: Pick<CrashReport, "created" | "steps"> = { created: 0, steps: {} };
   #done = false;
 
-  constructor(options: CrashOptions) {
+  private constructor(options: CrashOptions, daemon: TestDaemon) {
     this.#options = options;
-    this.#keeper = new DaemonKeeper(options.home);
-    this.#kills = new Kills(options.home, this.#keeper);
+    this.#daemon = daemon;
+    this.#keeper = daemon.keeper;
+    this.#kills = new Kills(options.home, this.#keeper, options.engine);
+  }
+
+  /** The template is built before the first kill: what a killed build leaves is another test's. */
+  static async open(options: CrashOptions): Promise<Crash> {
+    const { home, engine, template = "python" } = options;
+    return new Crash(options, await TestDaemon.start({ home, engine, template }));
   }
 
   async run(): Promise<CrashReport> {
-    const { home, kills, seed, log } = this.#options;
-    await mkdir(join(home, "logs"), { recursive: true });
-    await this.#keeper.start();
+    const { kills, seed, log, workers: count = 3 } = this.#options;
     try {
-      await this.#build();
       const killer = this.#killUntil(kills, new Random(seed));
-      const workers = Array.from({ length: WORKERS }, (_, number) =>
+      const workers = Array.from({ length: count }, (_, number) =>
         this.#work(new Random(seed * 1000 + number + 1)),
       );
       try {
@@ -75,30 +84,9 @@ class Crash {
       await this.#removeAll();
       await this.#keeper.stop();
     }
-    await this.#checkNothingLeft();
+    const { home } = this.#options;
+    assert.deepEqual(await changes(home, [], GOING_MS), [], "something was left behind");
     return { ...this.report, killed: this.#kills.counts, slowestStartMs: this.#keeper.slowestStartMs };
-  }
-
-  /** The template is built before the first kill: what a killed build leaves is another test's. */
-  async #build(): Promise<void> {
-    const { template = "python" } = this.#options;
-    const { client } = this.#keeper;
-    const started = await client.send("POST", "/v1/builds", { template });
-    assert.ok(!started.lost && started.status === 202, `no build: ${codeOf(started)}`);
-    const { id } = started.json();
-    const deadline = performance.now() + LONGEST_BUILD_MS;
-    for (;;) {
-      const answer = await client.send("GET", `/v1/builds/${String(id)}`);
-      assert.ok(!answer.lost && answer.status === 200, codeOf(answer));
-      const { state, error } = answer.json();
-      if (state === "done") return;
-      assert.ok(
-        state === "queued" || state === "running",
-        `the build is ${String(state)}: ${JSON.stringify(error)}`,
-      );
-      assert.ok(performance.now() < deadline, "the build takes too long");
-      await delay(200);
-    }
   }
 
   async #killUntil(kills: number, random: Random): Promise<void> {
@@ -130,9 +118,11 @@ class Crash {
   }
 
   async #create(): Promise<SandboxModel | undefined> {
-    const { template = "python" } = this.#options;
     const asked = performance.now();
-    const answer = await this.#keeper.client.send("POST", "/v1/sandboxes", { template, network: "none" });
+    const answer = await this.#keeper.client.send("POST", "/v1/sandboxes", {
+      ...this.#daemon.wanted,
+      network: "none",
+    });
     if (!answer.lost && answer.status === 201) {
       const sandbox = new SandboxModel(String(answer.json().id), this.#keeper, this.#kills);
       this.#alive.add(sandbox);
@@ -204,23 +194,10 @@ class Crash {
       await new SandboxModel(id, this.#keeper, this.#kills).remove();
     }
   }
-
-  async #checkNothingLeft(): Promise<void> {
-    const { home } = this.#options;
-    const left = await leftovers(home, 30_000);
-    for (const folder of ["sandboxes", "layers", "saved"]) {
-      for (const name of await readdir(join(home, folder)).catch(() => [])) left.push(`${folder}/${name}`);
-    }
-    for (const folder of ["", "block", "net"]) {
-      const entries = await readdir(join(home, folder), { withFileTypes: true }).catch(() => []);
-      left.push(...entries.filter((entry) => entry.isSocket()).map(({ name }) => join(folder, name)));
-    }
-    assert.deepEqual(left, [], "something was left behind");
-  }
 }
 
-export function crashDaemon(options: CrashOptions): Promise<CrashReport> {
-  return new Crash(options).run();
+export async function crashDaemon(options: CrashOptions): Promise<CrashReport> {
+  return (await Crash.open(options)).run();
 }
 
 if (import.meta.main) {
@@ -229,6 +206,8 @@ if (import.meta.main) {
       kills: { type: "string", default: "100" },
       seed: { type: "string", default: "1" },
       template: { type: "string", default: "python" },
+      engine: { type: "string", default: "auto" },
+      workers: { type: "string", default: "3" },
     },
   });
   const home = process.env.KILN_HOME;
@@ -238,6 +217,8 @@ if (import.meta.main) {
     kills: Number(values.kills),
     seed: Number(values.seed),
     template: values.template,
+    engine: EngineChoice.parse(values.engine),
+    workers: Number(values.workers),
     log: console.error,
   });
   console.log(JSON.stringify(report));

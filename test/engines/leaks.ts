@@ -6,9 +6,9 @@
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { EngineChoice, type EngineName } from "@kiln/host/vmm/engines.ts";
+import { TestDaemon } from "../crash/support/test-daemon.ts";
+import { changes, hostState } from "../support/host-state.ts";
 import { Random } from "../support/random.ts";
-import { changes, hostState } from "./support/host-state.ts";
-import { TestDaemon } from "./support/test-daemon.ts";
 
 /** How long what is going may take to be gone, in milliseconds. */
 const PATIENCE_MS = 60_000;

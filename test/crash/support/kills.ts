@@ -1,9 +1,12 @@
+import type { EngineName } from "@kiln/host/vmm/engines.ts";
+import { findFirecrackers } from "@kiln/host/vmm/firecracker/find.ts";
 import { findQemuProcesses } from "@kiln/host/vmm/qemu/find.ts";
 import { processesOf } from "../../support/leftovers.ts";
 import type { Random } from "../../support/random.ts";
 import type { DaemonKeeper } from "./daemon-keeper.ts";
 
-export const VICTIMS = ["daemon", "block server", "network server", "vm"] as const;
+/** The last two are there with Firecracker alone. */
+export const VICTIMS = ["daemon", "block server", "network server", "vm", "link", "slot helper"] as const;
 export type Victim = (typeof VICTIMS)[number];
 
 /** How often each is chosen. */
@@ -13,6 +16,21 @@ const CHOICE: readonly Victim[] = [
   ...Array<Victim>(2).fill("vm"),
   "network server",
 ];
+const FIRECRACKER_CHOICE: readonly Victim[] = [
+  ...Array<Victim>(2).fill("daemon"),
+  ...Array<Victim>(3).fill("vm"),
+  "block server",
+  "link",
+  "slot helper",
+];
+
+/** What the command lines of servers and helpers are known by. */
+const PROGRAMS = {
+  "block server": "block/server/main.ts",
+  "network server": "network/server/main.ts",
+  link: "tap/tap.pl",
+  "slot helper": "nbd/slots.pl",
+} as const;
 
 /** How long after a kill failures are its consequence, in milliseconds. */
 const AFTERMATH_MS = 20_000;
@@ -23,12 +41,14 @@ export class Kills {
   readonly #keeper: DaemonKeeper;
   /** Ids of sandboxes whose VM was killed. */
   readonly vms = new Set<string>();
-  readonly counts: Record<Victim, number> = { daemon: 0, "block server": 0, "network server": 0, vm: 0 };
+  readonly counts = Object.fromEntries(VICTIMS.map((victim) => [victim, 0])) as Record<Victim, number>;
+  readonly #choice: readonly Victim[];
   #last = Number.NEGATIVE_INFINITY;
 
-  constructor(home: string, keeper: DaemonKeeper) {
+  constructor(home: string, keeper: DaemonKeeper, engine: EngineName | undefined) {
     this.#home = home;
     this.#keeper = keeper;
+    this.#choice = engine === "firecracker" ? FIRECRACKER_CHOICE : CHOICE;
   }
 
   get total(): number {
@@ -42,8 +62,8 @@ export class Kills {
 
   /** @returns who was killed, or undefined when the one chosen was not there. */
   async one(random: Random): Promise<string | undefined> {
-    const victim = random.pick(CHOICE);
-    const pid = victim === "vm" ? await this.#someVm(random) : await this.#pidOf(victim);
+    const victim = random.pick(this.#choice);
+    const pid = victim === "vm" ? await this.#someVm(random) : await this.#pidOf(victim, random);
     if (pid === undefined) return undefined;
     this.#last = performance.now();
     try {
@@ -57,7 +77,8 @@ export class Kills {
 
   async #someVm(random: Random): Promise<number | undefined> {
     const below = `${this.#home}/sandboxes/`;
-    const found = await findQemuProcesses((directory) => directory.startsWith(below));
+    const isOurs = (directory: string) => directory.startsWith(below);
+    const found = [...(await findQemuProcesses(isOurs)), ...(await findFirecrackers(isOurs))];
     if (found.length === 0) return undefined;
     const { process: id, directory } = random.pick(
       found.toSorted((a, b) => (a.directory < b.directory ? -1 : 1)),
@@ -66,12 +87,11 @@ export class Kills {
     return Number.parseInt(id, 10);
   }
 
-  async #pidOf(victim: Exclude<Victim, "vm">): Promise<number | undefined> {
+  async #pidOf(victim: Exclude<Victim, "vm">, random: Random): Promise<number | undefined> {
     if (victim === "daemon") return this.#keeper.pid;
-    const main = victim === "block server" ? "block/server/main.ts" : "network/server/main.ts";
-    const found = [...(await processesOf(this.#home))].find(
-      ([, command]) => command.includes(main) && command.includes(`${this.#home}/`),
-    );
-    return found?.[0];
+    const found = [...(await processesOf(this.#home))]
+      .filter(([, command]) => command.includes(PROGRAMS[victim]))
+      .map(([pid]) => pid);
+    return found.length === 0 ? undefined : random.pick(found);
   }
 }

@@ -18,7 +18,7 @@ import { FirecrackerVm } from "./vm.ts";
 import { connectAgent } from "./vsock.ts";
 
 /** How long a Firecracker that runs may take to answer its new owner, in milliseconds. */
-const ADOPTION_PATIENCE_MS = 10_000;
+const ADOPTION_PATIENCE_MS = 30_000;
 
 const InstanceInfo = z.object({ state: z.enum(["Not started", "Running", "Paused"]) });
 
@@ -56,7 +56,8 @@ export async function adoptFirecracker(
     });
   } catch (cause) {
     if (signal?.aborted) throw new KilnError("CANCELLED", "cancelled while adopting a VM", { cause });
-    throw new KilnError("VM_FAILED", "its Firecracker did not answer and was ended", { cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new KilnError("VM_FAILED", `its Firecracker did not answer and was ended: ${why}`, { cause });
   }
 }
 

@@ -27,18 +27,25 @@ export async function firecrackerFolders(): Promise<Set<string>> {
   return new Set(folders.filter((folder) => folder !== undefined));
 }
 
-/** Ends every Firecracker in a folder that `isWanted`, and waits for them to be gone. */
-export async function killFirecrackers(isWanted: (directory: string) => boolean): Promise<void> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
-  await Promise.all(
-    pids.map(async (pid) => {
-      const found = pid === process.pid ? undefined : await look(pid);
-      if (found && isWanted(found.directory)) await killProcess(found.process);
-    }),
-  );
+/** A process that is a Firecracker, or becomes one. */
+interface Found {
+  process: ProcessId;
+  directory: string;
 }
 
-async function look(pid: number): Promise<{ process: ProcessId; directory: string } | undefined> {
+/** Every Firecracker in a folder that `isWanted`. */
+export async function findFirecrackers(isWanted: (directory: string) => boolean): Promise<Found[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found = await Promise.all(pids.map((pid) => (pid === process.pid ? undefined : look(pid))));
+  return found.filter((one) => one !== undefined).filter(({ directory }) => isWanted(directory));
+}
+
+/** Ends every Firecracker in a folder that `isWanted`, and waits for them to be gone. */
+export async function killFirecrackers(isWanted: (directory: string) => boolean): Promise<void> {
+  await Promise.all((await findFirecrackers(isWanted)).map(({ process }) => killProcess(process)));
+}
+
+async function look(pid: number): Promise<Found | undefined> {
   const before = await processId(pid);
   const directory = before === undefined ? undefined : await directoryOf(pid);
   if (before === undefined || directory === undefined) return undefined;

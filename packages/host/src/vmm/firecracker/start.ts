@@ -19,7 +19,7 @@ import { AGENT_PATIENCE_MS, FirecrackerVm } from "./vm.ts";
 import { connectAgent } from "./vsock.ts";
 
 /** How long Firecracker may take to open its API and load a state, in milliseconds. */
-const API_PATIENCE_MS = 30_000;
+const API_PATIENCE_MS = 60_000;
 /** How long a guest may take to boot, in milliseconds: a second, but minutes where KVM itself runs on an emulated processor. */
 const BOOT_PATIENCE_MS = 300_000;
 /**

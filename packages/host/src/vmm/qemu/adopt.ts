@@ -53,7 +53,8 @@ export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortS
     }
   } catch (cause) {
     if (signal?.aborted) throw new KilnError("CANCELLED", "cancelled while adopting a VM", { cause });
-    throw new KilnError("VM_FAILED", "its QEMU did not answer and was ended", { cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new KilnError("VM_FAILED", `its QEMU did not answer and was ended: ${why}`, { cause });
   }
 }
 

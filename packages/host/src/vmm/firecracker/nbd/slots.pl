@@ -5,7 +5,7 @@
 #     ID attach BACKEND SOCKET EXPORT UID   ID ok SLOT
 #     ID adopt SLOT BACKEND SOCKET EXPORT   ID ok
 #     ID bind SLOT                          ID ok      from now on it is disconnected when nobody has it open any more
-#     ID detach SLOT                        ID ok      when the kernel has let go of it
+#     ID detach SLOT BACKEND                ID ok      when the kernel has let go of it
 #     ID free SLOT BACKEND                  ID ok      the same of one that a process which is gone has left
 #                                           ID error busy|kernel MESSAGE
 #
@@ -215,6 +215,18 @@ sub reconnect {
 }
 
 sub detach {
+  my ($slot, $backend) = @_;
+  if (!$slots{$slot} || $slots{$slot}{backend} ne $backend) {
+    # An earlier helper had it, which was killed. Whoever has it now has it because the kernel had let go of it.
+    return "" if $slots{$slot};
+    my $lock = lock_slot($slot) // return "";
+    return "" if !is_free($slot) && look($slot, "backend") ne $backend;
+    $slots{$slot} = { lock => $lock, backend => $backend };
+  }
+  return disconnect($slot);
+}
+
+sub disconnect {
   my ($slot) = @_;
   # One that is bound may be disconnected already.
   eval { call($family, DISCONNECT, attribute(INDEX, pack "L", $slot)) } if look($slot, "pid") ne "";
@@ -234,7 +246,16 @@ sub free_slot {
   my $lock = lock_slot($slot) // die "busy it is in use\n";
   return "" if look($slot, "backend") ne $backend;
   $slots{$slot} = { lock => $lock, backend => $backend };
-  return detach($slot);
+  return disconnect($slot);
+}
+
+# Removes nodes of slots that nobody has: of processes that were killed.
+sub sweep_nodes {
+  for my $path (glob NODES . "/nbd*") {
+    my ($slot) = $path =~ /(\d+)$/ or next;
+    my $lock = lock_slot($slot) or next;
+    unlink $path if is_free($slot);
+  }
 }
 
 my %requests = (free => \&free_slot, attach => \&attach, adopt => \&adopt, bind => \&bind_slot, detach => \&detach);
@@ -260,6 +281,7 @@ my $group = unpack "L", attributes((values %{attributes($nbd->{+GROUPS})})[0])->
 my $events = open_netlink();
 setsockopt $events, SOL_NETLINK, ADD_MEMBERSHIP, pack "L", $group or die "no news of dead links: $!\n";
 syswrite STDOUT, "ready\n";
+sweep_nodes();
 
 my $input = "";
 while (1) {

@@ -23,6 +23,8 @@ export interface NbdSlot {
   readonly number: number;
   /** A device node of it, which belongs to the user it was attached for. */
   readonly node: string;
+  /** Folder of the VM it was attached for. */
+  readonly directory: string;
 }
 
 interface Waiting {
@@ -37,6 +39,8 @@ interface Waiting {
 export class NbdSlots {
   #helper: Promise<ChildProcess> | undefined;
   readonly #waiting = new Map<number, Waiting>();
+  /** The slots in this process's care, by number. */
+  readonly #held = new Map<number, { directory: string; target: NbdExport }>();
   #nextId = 1;
   #heard = "";
 
@@ -51,13 +55,16 @@ export class NbdSlots {
    */
   async attach(directory: string, target: NbdExport, uid: number): Promise<NbdSlot> {
     const { socketPath, exportName } = target;
-    return slot(Number(await this.#request("attach", directory, socketPath, exportName, String(uid))));
+    const number = Number(await this.#request("attach", directory, socketPath, exportName, String(uid)));
+    this.#held.set(number, { directory, target });
+    return { number, node: join(NODES, `nbd${number}`), directory };
   }
 
   /** Takes up the slot of a VM that another process, which is gone, has attached. @throws KilnError `BLOCK_FAILED`. */
-  async adopt(number: number, directory: string, { socketPath, exportName }: NbdExport): Promise<NbdSlot> {
-    await this.#request("adopt", String(number), directory, socketPath, exportName);
-    return slot(number);
+  async adopt(number: number, directory: string, target: NbdExport): Promise<NbdSlot> {
+    await this.#request("adopt", String(number), directory, target.socketPath, target.exportName);
+    this.#held.set(number, { directory, target });
+    return { number, node: join(NODES, `nbd${number}`), directory };
   }
 
   /** From here on the slot goes with whoever has it open, however that one ends. */
@@ -66,8 +73,9 @@ export class NbdSlots {
   }
 
   /** Disconnects the slot if it still is connected. Resolves when the kernel has let go of it. */
-  async detach({ number }: NbdSlot): Promise<void> {
-    await this.#request("detach", String(number));
+  async detach({ number, directory }: NbdSlot): Promise<void> {
+    if (this.#held.get(number)?.directory === directory) this.#held.delete(number);
+    await this.#request("detach", String(number), directory);
   }
 
   /**
@@ -79,7 +87,10 @@ export class NbdSlots {
   }
 
   async #request(...words: string[]): Promise<string> {
-    const helper = await this.#running();
+    return this.#ask(await this.#running(), ...words);
+  }
+
+  #ask(helper: ChildProcess, ...words: string[]): Promise<string> {
     const id = this.#nextId++;
     const answer = Promise.withResolvers<string>();
     this.#waiting.set(id, answer);
@@ -126,8 +137,16 @@ export class NbdSlots {
       this.#helper = undefined;
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
+      // Somebody has to connect slots again whose server goes away.
+      if (this.#held.size > 0) this.warm();
     });
     this.#keepAlive(helper);
+    for (const [number, { directory, target }] of this.#held) {
+      // Of an earlier helper. It may have gone with its VM meanwhile.
+      this.#ask(helper, "adopt", String(number), directory, target.socketPath, target.exportName).catch(
+        () => undefined,
+      );
+    }
     return helper;
   }
 
@@ -153,8 +172,6 @@ export class NbdSlots {
     }
   }
 }
-
-const slot = (number: number): NbdSlot => ({ number, node: join(NODES, `nbd${number}`) });
 
 function failure(text: string): KilnError {
   const [kind, message = ""] = [text.slice(0, text.indexOf(" ")), text.slice(text.indexOf(" ") + 1)];

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { firecrackerFolders } from "@kiln/host/vmm/firecracker/find.ts";
 import { isFree, listSlots } from "@kiln/host/vmm/firecracker/nbd/list-slots.ts";
 import { listCgroups } from "@kiln/host/vmm/jail/cgroups.ts";
-import { leftovers } from "../../support/leftovers.ts";
+import { leftovers } from "./leftovers.ts";
 
 /** Where Kiln makes device nodes for VMs. */
 const NODES = "/dev/kiln";

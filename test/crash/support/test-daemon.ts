@@ -5,8 +5,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { KilnHome } from "@kiln/host/home.ts";
 import { resolveTemplate, saveTemplate } from "@kiln/host/template/templates.ts";
 import type { EngineName } from "@kiln/host/vmm/engines.ts";
-import { type Answer, codeOf, type DaemonClient } from "../../crash/support/daemon-client.ts";
-import { DaemonKeeper } from "../../crash/support/daemon-keeper.ts";
+import { type Answer, codeOf, type DaemonClient } from "./daemon-client.ts";
+import { DaemonKeeper } from "./daemon-keeper.ts";
 
 /** How long a template may take to be built and booted, in milliseconds. */
 const BUILD_PATIENCE_MS = 1_800_000;
@@ -51,12 +51,13 @@ export class TestDaemon implements AsyncDisposable {
     return this.keeper.client;
   }
 
-  get #wanted() {
+  /** What a request for a sandbox, or for the build, says. */
+  get wanted() {
     return { template: this.#template, ...(this.#engine === undefined ? {} : { engine: this.#engine }) };
   }
 
   async #build(): Promise<void> {
-    const started = await this.client.send("POST", "/v1/builds", this.#wanted);
+    const started = await this.client.send("POST", "/v1/builds", this.wanted);
     const { id } = expect(started, 202, "build").json();
     const deadline = performance.now() + BUILD_PATIENCE_MS;
     for (;;) {
@@ -71,18 +72,13 @@ export class TestDaemon implements AsyncDisposable {
 
   /** @returns its id. */
   async create(): Promise<string> {
-    const answer = await this.client.send("POST", "/v1/sandboxes", this.#wanted);
+    const answer = await this.client.send("POST", "/v1/sandboxes", this.wanted);
     return String(expect(answer, 201, "create").json().id);
   }
 
   /** Asks for a sandbox and hangs up after a time, in milliseconds. */
   async giveUp(afterMs: number): Promise<void> {
-    const answer = await this.client.send(
-      "POST",
-      "/v1/sandboxes",
-      this.#wanted,
-      AbortSignal.timeout(afterMs),
-    );
+    const answer = await this.client.send("POST", "/v1/sandboxes", this.wanted, AbortSignal.timeout(afterMs));
     if (!answer.lost) await this.remove(String(expect(answer, 201, "create").json().id));
     else {
       // The answer may have been on its way.
