@@ -40,7 +40,8 @@ export async function openEngine(name: EngineName | undefined, context: EngineCo
     const { FirecrackerEngine } = await firecracker();
     const refusal = await FirecrackerEngine.knownRefusal(probeFile, kernel);
     try {
-      if (refusal === undefined) return await FirecrackerEngine.open(probeFile, kernel, signal);
+      if (refusal === undefined || refusal.isWorthAnotherTry)
+        return await FirecrackerEngine.open(probeFile, kernel, signal);
     } catch (error) {
       if (!(error instanceof KilnError && error.code === "HOST_UNSUPPORTED")) throw error;
     }
@@ -66,9 +67,9 @@ export async function knownEngine(
 
 /** Why Firecracker is not what is chosen here without being asked for; undefined when it is, or was not tried yet. */
 export async function whyQemu({ probeFile, kernel }: KnownContext): Promise<KilnError | undefined> {
-  return (
-    whyNotFirecracker() ?? (await (await firecracker()).FirecrackerEngine.knownRefusal(probeFile, kernel))
-  );
+  const unsuited = whyNotFirecracker();
+  if (unsuited !== undefined) return unsuited;
+  return (await (await firecracker()).FirecrackerEngine.knownRefusal(probeFile, kernel))?.reason;
 }
 
 /** The engine `name` as it was found out last, whatever has changed since; undefined when it never was. */

@@ -1,17 +1,43 @@
 import { spawn } from "node:child_process";
 import { KilnError } from "../errors.ts";
 
-/**
- * How long a kernel may say nothing under KVM, in milliseconds. It talks from its first moment on, and is through in a second where KVM
- * works, in minutes where KVM itself runs on an emulated processor.
- */
-const KVM_PATIENCE_MS = 20_000;
+/** How long a guest may take, in milliseconds. */
+export interface ProbeLimits {
+  /** To its kernel's first words: where KVM boots nothing, they never come. */
+  firstWordsMs: number;
+  /** From then on between words: where KVM itself runs on an emulated processor a kernel is silent for half a minute. */
+  silenceMs: number;
+  /** In all. */
+  wholeMs: number;
+  /** How long it is believed what a limit here decided: the host may have been busy. */
+  beliefMs: number;
+}
+
+const LIMITS: ProbeLimits = {
+  firstWordsMs: 60_000,
+  silenceMs: 120_000,
+  wholeMs: 600_000,
+  beliefMs: 3_600_000,
+};
+/** What a kernel's first line begins with, but for its time. */
+const FIRST_WORDS = "Linux version ";
 /** What the initramfs prints when it is started with `kiln.probe`. */
 const PROBE_OK = "kiln: probe ok";
+/** How much of the console is kept, in characters. */
+const KEPT = 4_096;
+
+/** Whether a guest boots, and if not, one line that says why. */
+export type Verdict =
+  | { boots: true }
+  | {
+      boots: false;
+      why: string;
+      /** From when on it is worth another try, in milliseconds since the epoch: time ran out. Without it, nothing but a change helps. */
+      tryAgainAtMs?: number;
+    };
 
 /**
- * Runs a VMM whose guest's console is its output, as far as the guest's word; returns why that did not come, or undefined. The VMM is gone
- * afterwards.
+ * Runs a VMM whose guest's console is its output, as far as the guest's word. The VMM is gone afterwards.
  * @param program what it is called in messages: `QEMU`.
  * @throws KilnError `CANCELLED`.
  */
@@ -19,34 +45,50 @@ export async function hearProbe(
   program: string,
   [command, words]: [string, string[]],
   signal?: AbortSignal,
-): Promise<string | undefined> {
+  limits: ProbeLimits = LIMITS,
+): Promise<Verdict> {
   const child = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"] });
-  const outcome = Promise.withResolvers<string | undefined>();
+  const outcome = Promise.withResolvers<Verdict>();
+  const refuse = (why: string) => outcome.resolve({ boots: false, why });
+  const runOut = (why: string) =>
+    outcome.resolve({ boots: false, why, tryAgainAtMs: Date.now() + limits.beliefMs });
+  const seconds = (ms: number) => `${ms / 1_000} s`;
+
+  let silence: NodeJS.Timeout | undefined;
+  const firstWords = setTimeout(
+    () => runOut(`no guest boots under it (its kernel said nothing for ${seconds(limits.firstWordsMs)})`),
+    limits.firstWordsMs,
+  );
+  const whole = setTimeout(
+    () => runOut(`guests boot too slowly under it (not in ${seconds(limits.wholeMs)})`),
+    limits.wholeMs,
+  );
   let console = "";
   let errors = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    console = (console + text).slice(-4_096);
-    patience.refresh();
-    if (console.includes(PROBE_OK)) outcome.resolve(undefined);
+    console += text;
+    silence?.refresh();
+    if (silence === undefined && console.includes(FIRST_WORDS)) {
+      clearTimeout(firstWords);
+      const why = `guests boot too slowly under it (nothing was heard for ${seconds(limits.silenceMs)})`;
+      silence = setTimeout(() => runOut(why), limits.silenceMs);
+    }
+    if (console.includes(PROBE_OK)) outcome.resolve({ boots: true });
+    console = console.slice(-KEPT);
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     errors = (errors + text).slice(-500);
   });
-  child.once("error", (error) => outcome.resolve(error.message));
+  child.once("error", (error) => refuse(error.message));
   child.once("close", () => {
-    const reason = errors.trim() || console.trim().slice(-500) || "no reason given";
-    outcome.resolve(`${program} gave up: ${reason}`);
+    refuse(`${program} gave up: ${errors.trim() || console.trim().slice(-500) || "no reason given"}`);
   });
-  const patience = setTimeout(
-    () => outcome.resolve(`no guest boots under it (nothing was heard for ${KVM_PATIENCE_MS / 1000} s)`),
-    KVM_PATIENCE_MS,
-  );
   const cancel = () => outcome.reject(new KilnError("CANCELLED", "cancelled while probing KVM"));
   signal?.addEventListener("abort", cancel);
   try {
     return await outcome.promise;
   } finally {
-    clearTimeout(patience);
+    for (const timer of [firstWords, silence, whole]) clearTimeout(timer);
     signal?.removeEventListener("abort", cancel);
     child.kill("SIGKILL");
   }

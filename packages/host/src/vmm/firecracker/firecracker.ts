@@ -11,6 +11,7 @@ import { leftSlots } from "./nbd/left-slots.ts";
 import { NbdSlots } from "./nbd/slots.ts";
 import {
   type FirecrackerProbe,
+  type KnownRefusal,
   knownFirecrackerProbe,
   knownFirecrackerRefusal,
   type ProbeFile,
@@ -57,7 +58,7 @@ export class FirecrackerEngine implements Vmm {
   }
 
   /** Why the present one was found not to work with `kernel`, if it was. */
-  static knownRefusal(probeFile: ProbeFile, kernel: { key: string }): Promise<KilnError | undefined> {
+  static knownRefusal(probeFile: ProbeFile, kernel: { key: string }): Promise<KnownRefusal | undefined> {
     return knownFirecrackerRefusal(probeFile, kernel);
   }
 

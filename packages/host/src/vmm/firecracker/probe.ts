@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../../os/atomic-file.ts";
 import { findCommand } from "../../os/find-command.ts";
 import { hostCpu } from "../../os/host-cpu.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
-import { hearProbe } from "../hear-probe.ts";
+import { hearProbe, type Verdict } from "../hear-probe.ts";
 import { Isolation } from "../jail/isolation.ts";
 import { probeIsolation } from "../jail/probe-isolation.ts";
 import { BINARY, HOW_TO_INSTALL } from "./applies.ts";
@@ -40,7 +40,13 @@ const Probe = z.object({
 });
 
 /** Why it did not work when it was tried. Kept beside what is known of one that did, which may run VMs still. */
-const Refusal = z.object({ subject: Subject, message: z.string(), hint: z.string().optional() });
+const Refusal = z.object({
+  subject: Subject,
+  message: z.string(),
+  hint: z.string().optional(),
+  /** From when on it is worth another try, in milliseconds since the epoch; without it, when the subject changes. */
+  tryAgainAtMs: z.number().optional(),
+});
 
 /** Names a file for what was found out about an engine. */
 export type ProbeFile = (engine: string) => string;
@@ -63,27 +69,30 @@ export async function probeFirecracker(
   checkNbdModule();
   const known = await readFirecrackerProbe(probeFile);
   if (known && isAbout(known, subject)) return known;
-  try {
-    const probe = await tryOut(subject, kernel, signal);
-    await writeJson(fileOf(probeFile), probe);
-    await rm(refusalOf(probeFile), { force: true });
-    return probe;
-  } catch (error) {
-    if (error instanceof KilnError && error.code === "HOST_UNSUPPORTED") {
-      await writeJson(refusalOf(probeFile), { subject, message: error.message, hint: error.hint });
-    }
+  const refuse = async (error: KilnError, tryAgainAtMs?: number): Promise<never> => {
+    const refusal = { subject, message: error.message, hint: error.hint, tryAgainAtMs };
+    await writeJson(refusalOf(probeFile), refusal);
     throw error;
+  };
+  const probe = await lookAt(subject).catch((error: unknown) => {
+    if (error instanceof KilnError && error.code === "HOST_UNSUPPORTED") return refuse(error);
+    throw error;
+  });
+  const verdict = await tryBoot(subject.binary, kernel, signal);
+  if (!verdict.boots) {
+    const error = unsupported(verdict.why, "kiln doctor says what works on this host");
+    return refuse(error, verdict.tryAgainAtMs);
   }
+  await writeJson(fileOf(probeFile), probe);
+  await rm(refusalOf(probeFile), { force: true });
+  return probe;
 }
 
 const writeJson = (file: string, value: z.input<typeof Probe> | z.input<typeof Refusal>) =>
   writeFileAtomic(file, `${JSON.stringify(value, undefined, 2)}\n`);
 
-async function tryOut(
-  subject: FirecrackerProbe["subject"],
-  kernel: { vmlinuz: string; initrd: string },
-  signal: AbortSignal | undefined,
-): Promise<FirecrackerProbe> {
+/** All there is to know but whether a guest boots. */
+async function lookAt(subject: FirecrackerProbe["subject"]): Promise<FirecrackerProbe> {
   const version = await versionOf(subject.binary);
   const isolation = await probeIsolation("/usr/bin/setpriv");
   if (!isolation.ownUser || !isolation.ownView) {
@@ -93,7 +102,6 @@ async function tryOut(
     );
   }
   await checkTaps();
-  await tryBoot(subject.binary, kernel, signal);
   return { subject, version, isolation };
 }
 
@@ -107,15 +115,24 @@ export async function knownFirecrackerProbe(
   return isAbout(known, await describeSubject(kernel)) ? known : undefined;
 }
 
+/** Why a Firecracker was refused, and whether that may be another by now. */
+export interface KnownRefusal {
+  reason: KilnError;
+  isWorthAnotherTry: boolean;
+}
+
 /** Why the present Firecracker, which is installed, did not work with `kernel` when it was tried, or undefined. */
 export async function knownFirecrackerRefusal(
   probeFile: ProbeFile,
   kernel: { key: string },
-): Promise<KilnError | undefined> {
+): Promise<KnownRefusal | undefined> {
   const { data: known } = Refusal.safeParse(await readJson(refusalOf(probeFile)));
   if (!known || !isAbout(known, await describeSubject(kernel))) return undefined;
-  const { message, hint } = known;
-  return new KilnError("HOST_UNSUPPORTED", message, hint === undefined ? {} : { hint });
+  const { message, hint, tryAgainAtMs = Number.POSITIVE_INFINITY } = known;
+  return {
+    reason: new KilnError("HOST_UNSUPPORTED", message, hint === undefined ? {} : { hint }),
+    isWorthAnotherTry: Date.now() >= tryAgainAtMs,
+  };
 }
 
 /** What was found out last, whatever it was about. */
@@ -178,7 +195,7 @@ async function tryBoot(
   binary: string,
   kernel: { vmlinuz: string; initrd: string },
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<Verdict> {
   const folder = await mkdtemp(join(tmpdir(), "kiln-probe-"));
   try {
     const config = join(folder, "config.json");
@@ -192,12 +209,11 @@ async function tryBoot(
       config,
       JSON.stringify({ "boot-source": boot_source, "machine-config": machine, drives: [] }),
     );
-    const failure = await hearProbe(
+    return await hearProbe(
       "Firecracker",
       diesWithOwner(binary, ["--no-api", "--config-file", config, "--level", "Error"]),
       signal,
     );
-    if (failure !== undefined) throw unsupported(failure, "kiln doctor says what works on this host");
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -8,7 +8,7 @@ import { writeFileAtomic } from "../../os/atomic-file.ts";
 import { findCommand } from "../../os/find-command.ts";
 import { hostCpu } from "../../os/host-cpu.ts";
 import { diesWithOwner } from "../../os/owned-process.ts";
-import { hearProbe } from "../hear-probe.ts";
+import { hearProbe, type Verdict } from "../hear-probe.ts";
 import { Isolation } from "../jail/isolation.ts";
 import { probeIsolation } from "../jail/probe-isolation.ts";
 import type { Accelerator } from "./arguments.ts";
@@ -34,6 +34,8 @@ const Probe = z.object({
   ]),
   /** Why this accelerator, one sentence. */
   reason: z.string(),
+  /** From when on KVM is worth another try, in milliseconds since the epoch; without it, when the subject changes. */
+  tryAgainAtMs: z.number().optional(),
   isolation: Isolation,
 });
 
@@ -51,7 +53,8 @@ function findQemu(): string {
 
 /**
  * Which QEMU this is and whether KVM works with it, remembered in `file`. A device node proves nothing: on some
- * nested hosts it opens, makes virtual CPUs, and no guest ever boots. So a kernel is booted for a moment.
+ * nested hosts it opens, makes virtual CPUs, and no guest ever boots. So a kernel is booted for a moment. That KVM took too long is
+ * not believed for ever.
  *
  * @param guestAgent gives the path of the guest agent, which can measure the time stamp counter; not called when all is known.
  */
@@ -63,19 +66,20 @@ export async function probeQemu(
 ): Promise<QemuProbe> {
   const subject = describeSubject(kernel);
   const known = readProbe(file);
-  if (known && isAbout(known, subject)) return known;
+  if (known && isAbout(known, subject) && Date.now() < (known.tryAgainAtMs ?? Number.POSITIVE_INFINITY))
+    return known;
 
   const version = await qemuVersion(subject.binary);
-  const { kind, reason } = await chooseAccelerator(subject, kernel, signal);
+  const { kind, ...verdict } = await chooseAccelerator(subject, kernel, signal);
   const accelerator: Accelerator =
     kind === "kvm" ? { kind } : { kind, tscKhz: await measureTsc(await guestAgent()) };
   const isolation = await probeIsolation(subject.binary);
-  const probe: QemuProbe = { subject, version, accelerator, reason, isolation };
+  const probe: QemuProbe = { subject, version, accelerator, ...verdict, isolation };
   await writeFileAtomic(file, `${JSON.stringify(probe, undefined, 2)}\n`);
   return probe;
 }
 
-/** What was found out about the present QEMU with `kernel`, or undefined: nothing is tried. */
+/** What was found out about the present QEMU with `kernel`, worth another try or not; undefined when nothing was. Nothing is tried. */
 export function knownProbe(file: string, kernel: { key: string }): QemuProbe | undefined {
   const known = readProbe(file);
   return known && isAbout(known, describeSubject(kernel)) ? known : undefined;
@@ -138,21 +142,22 @@ async function chooseAccelerator(
   subject: QemuProbe["subject"],
   kernel: { vmlinuz: string; initrd: string },
   signal: AbortSignal | undefined,
-): Promise<{ kind: Accelerator["kind"]; reason: string }> {
+): Promise<{ kind: Accelerator["kind"]; reason: string; tryAgainAtMs?: number }> {
   if (!subject.kvmDevice) {
     return { kind: "tcg", reason: "/dev/kvm is absent or this user may not open it" };
   }
-  const failure = await tryKvm(subject.binary, kernel, signal);
-  if (failure === undefined) return { kind: "kvm", reason: "a guest kernel booted under KVM" };
-  return { kind: "tcg", reason: `/dev/kvm is there, but ${failure}` };
+  const verdict = await tryKvm(subject.binary, kernel, signal);
+  if (verdict.boots) return { kind: "kvm", reason: "a guest kernel booted under KVM" };
+  const { boots: _, why, ...until } = verdict;
+  return { kind: "tcg", reason: `/dev/kvm is there, but ${why}`, ...until };
 }
 
-/** Boots the kernel under KVM as far as its initramfs; returns why that failed, or undefined. */
-async function tryKvm(
+/** Boots the kernel under KVM as far as its initramfs. */
+function tryKvm(
   binary: string,
   kernel: { vmlinuz: string; initrd: string },
   signal: AbortSignal | undefined,
-): Promise<string | undefined> {
+): Promise<Verdict> {
   const command = diesWithOwner(binary, [
     ...["-M", "microvm,acpi=on", "-accel", "kvm", "-cpu", "host", "-m", "256M"],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-action", "reboot=shutdown"],
