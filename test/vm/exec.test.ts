@@ -7,6 +7,7 @@ import type { Sandbox } from "@kiln/host/sandbox/sandbox.ts";
 import { SandboxHost } from "@kiln/host/sandbox/sandbox-host.ts";
 import { openTestHome } from "../support/home.ts";
 import { privateMemory } from "../support/memory.ts";
+import { prepareUnderTest } from "./support/under-test.ts";
 
 const sh = (script: string) => ["/bin/sh", "-c", script];
 
@@ -18,7 +19,7 @@ describe("exec in a resumed microVM", { timeout: 900_000 }, () => {
   before(async () => {
     const home = resources.use(await openTestHome());
     const host = resources.use(await SandboxHost.open(home));
-    sandbox = resources.use(await host.start(await host.prepare("python")));
+    sandbox = resources.use(await host.start(await prepareUnderTest(host)));
     agent = sandbox.agent;
   });
   after(() => resources.disposeAsync());

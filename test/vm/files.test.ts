@@ -5,6 +5,7 @@ import { KilnError } from "@kiln/host/errors.ts";
 import type { GuestAgent } from "@kiln/host/guest/agent.ts";
 import { SandboxHost } from "@kiln/host/sandbox/sandbox-host.ts";
 import { openTestHome } from "../support/home.ts";
+import { prepareUnderTest } from "./support/under-test.ts";
 
 describe("files of a resumed microVM", { timeout: 900_000 }, () => {
   const resources = new AsyncDisposableStack();
@@ -13,7 +14,7 @@ describe("files of a resumed microVM", { timeout: 900_000 }, () => {
   before(async () => {
     const home = resources.use(await openTestHome());
     const host = resources.use(await SandboxHost.open(home));
-    agent = resources.use(await host.start(await host.prepare("python"))).agent;
+    agent = resources.use(await host.start(await prepareUnderTest(host))).agent;
   });
   after(() => resources.disposeAsync());
 

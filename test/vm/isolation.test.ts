@@ -4,6 +4,7 @@ import { after, before, describe, test } from "node:test";
 import type { Bootable, Sandbox } from "@kiln/host/sandbox/sandbox.ts";
 import { SandboxHost } from "@kiln/host/sandbox/sandbox-host.ts";
 import { openTestHome } from "../support/home.ts";
+import { prepareUnderTest } from "./support/under-test.ts";
 
 const COUNT = 10;
 
@@ -15,7 +16,7 @@ describe("ten sandboxes of one template at once", { timeout: 900_000 }, () => {
   before(async () => {
     const home = resources.use(await openTestHome());
     const host = resources.use(await SandboxHost.open(home));
-    bootable = await host.prepare("python");
+    bootable = await prepareUnderTest(host);
     sandboxes = await Promise.all(Array.from({ length: COUNT }, () => host.start(bootable)));
     for (const sandbox of sandboxes) resources.use(sandbox);
   });

@@ -7,15 +7,10 @@ import type { KilnHome } from "@kiln/host/home.ts";
 import { openOwnedFolder } from "@kiln/host/os/owned-folder.ts";
 import type { Bootable } from "@kiln/host/sandbox/sandbox.ts";
 import { SandboxHost } from "@kiln/host/sandbox/sandbox-host.ts";
-import { EngineName } from "@kiln/host/vmm/engines.ts";
 import type { SnapshotFiles, Vm, VmConfig } from "@kiln/host/vmm/vmm.ts";
+import { prepareUnderTest } from "./under-test.ts";
 
 const HANDSHAKE_TIMEOUT_MS = 60_000;
-
-/** The engine under test; the host's own without it. */
-const ENGINE = EngineName.optional().parse(process.env.KILN_TEST_ENGINE);
-/** Name of a template, or path of a spec, with Python in it. */
-const TEMPLATE = process.env.KILN_TEST_TEMPLATE ?? "python";
 
 /** VMs of the python template, below all that makes them sandboxes. */
 export class TestMachines implements AsyncDisposable {
@@ -43,7 +38,7 @@ export class TestMachines implements AsyncDisposable {
   static async open(home: KilnHome): Promise<TestMachines> {
     await using resources = new AsyncDisposableStack();
     const host = resources.use(await SandboxHost.open(home));
-    const bootable = await host.prepare(TEMPLATE, ENGINE === undefined ? {} : { engine: ENGINE });
+    const bootable = await prepareUnderTest(host);
     const folder = resources.use(await openOwnedFolder(home.runs));
     const disks = resources.use(new DiskService(folder.path));
     return new TestMachines(home, bootable, folder.path, disks, resources.move());
