@@ -11,7 +11,7 @@ import { diesWithOwner } from "../../os/owned-process.ts";
 import { hearProbe, type Verdict } from "../hear-probe.ts";
 import { Isolation } from "../jail/isolation.ts";
 import { probeIsolation } from "../jail/probe-isolation.ts";
-import type { Accelerator } from "./arguments.ts";
+import { type Accelerator, NO_CMOS_CLOCK } from "./arguments.ts";
 
 const BINARY = "qemu-system-x86_64";
 
@@ -163,7 +163,7 @@ function tryKvm(
     ...["-nodefaults", "-no-user-config", "-display", "none", "-action", "reboot=shutdown"],
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
     ...["-kernel", kernel.vmlinuz, "-initrd", kernel.initrd],
-    ...["-append", "console=ttyS0 earlyprintk=serial,ttyS0 reboot=t panic=-1 kiln.probe"],
+    ...["-append", `console=ttyS0 earlyprintk=serial,ttyS0 reboot=t panic=-1 ${NO_CMOS_CLOCK} kiln.probe`],
   ]);
   return hearProbe("QEMU", command, signal);
 }
