@@ -2,6 +2,7 @@ import { boot } from "./boot.ts";
 import { build, cli } from "./cli.ts";
 import { coldBuild } from "./cold-build.ts";
 import { daemon } from "./daemon.ts";
+import { engines } from "./engines.ts";
 import { memory } from "./memory.ts";
 import { nbd } from "./nbd.ts";
 import { peers } from "./peers.ts";
@@ -22,7 +23,10 @@ export const ROWS: readonly Row[] = [
   peers,
   floor,
   coldBuild,
+  engines,
 ];
 
-/** What is measured when nothing is named: `tti` has the floor in it, and a cold build takes minutes. */
-export const DEFAULT_ROWS: readonly Row[] = ROWS.filter((row) => row !== floor && row !== coldBuild);
+/** What is measured when nothing is named: `tti` has the floor in it, a cold build takes minutes, and most hosts have one engine. */
+export const DEFAULT_ROWS: readonly Row[] = ROWS.filter(
+  (row) => row !== floor && row !== coldBuild && row !== engines,
+);
