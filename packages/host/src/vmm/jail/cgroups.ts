@@ -32,7 +32,8 @@ const nameOf = (directory: string): string =>
 const parentsOf = (host: CgroupHost | string): string[] =>
   typeof host === "string" ? [] : [...new Set(Object.values(host.parents))];
 
-const directoryOf = (name: string): string => decodeURIComponent(name.slice(PREFIX.length));
+const directoryOf = (name: string): string =>
+  name.slice(PREFIX.length).replaceAll("%2F", "/").replaceAll("%25", "%");
 
 /** The control groups of a VM: one, or with version 1 one for each controller, or none where the host lets Kiln make none. */
 export class Cgroup {
@@ -51,7 +52,7 @@ export class Cgroup {
     try {
       await Promise.all(cgroup.#folders.map((folder) => mkdir(folder, { recursive: true })));
       await Promise.all(
-        settings(host, limits).map(([parent, file, value]) => writeFile(join(parent, name, file), value)),
+        settings(host, limits).map(([parent, file, value]) => set(join(parent, name, file), value)),
       );
       return cgroup;
     } catch (cause) {
@@ -80,9 +81,18 @@ export class Cgroup {
     }
   }
 
-  /** Removes it once nobody is in it any more. What is not free in time is left to `sweepCgroups`. */
+  /** Removes it once nobody is in it any more. What is not free in time is left to `sweepCgroups`. Never fails. */
   async remove(): Promise<void> {
     await Promise.all(this.#folders.map(removeWhenEmpty));
+  }
+}
+
+/** Version 1 refuses more processor time than a group above has, whose limit then holds. */
+async function set(file: string, value: string): Promise<void> {
+  try {
+    await writeFile(file, value);
+  } catch (error) {
+    if (systemErrorCode(error) !== "EINVAL" || basename(file) !== "cpu.cfs_quota_us") throw error;
   }
 }
 
@@ -91,16 +101,13 @@ async function removeWhenEmpty(folder: string): Promise<void> {
   while (!(await removeNow(folder)) && performance.now() < deadline) await delay(LOOK_AGAIN_MS);
 }
 
-/** @returns whether it is gone. */
+/** @returns false while somebody is in it. One that cannot be removed for another reason does no harm. */
 async function removeNow(folder: string): Promise<boolean> {
   try {
     await rmdir(folder);
     return true;
   } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === "EBUSY") return false;
-    if (code === "ENOENT" || code === "ENODEV") return true;
-    throw error;
+    return systemErrorCode(error) !== "EBUSY";
   }
 }
 

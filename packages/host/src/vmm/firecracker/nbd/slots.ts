@@ -11,6 +11,9 @@ const NODES = "/dev/kiln";
 /** How long the helper may take for one request, in milliseconds: it gives up its own waits before. */
 const HELPER_PATIENCE_MS = 90_000;
 
+/** A helper that ends sooner, in milliseconds, is replaced when the next slot is needed rather than at once. */
+const HELPER_LIFE_MS = 1_000;
+
 /** An export of a block server. */
 export interface NbdExport {
   socketPath: string;
@@ -132,13 +135,14 @@ export class NbdSlots {
     if (typeof line !== "string") throw line;
     if (line.trim() !== "ready")
       throw new KilnError("BLOCK_FAILED", "the kernel's nbd module has no netlink");
+    const readyAt = performance.now();
     helper.stdout.on("data", (text: string) => this.#hear(text, helper));
     void failed.then((error) => {
       this.#helper = undefined;
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
-      // Somebody has to connect slots again whose server goes away.
-      if (this.#held.size > 0) this.warm();
+      // Somebody has to connect slots again whose server goes away. One that ends at once would do so again.
+      if (this.#held.size > 0 && performance.now() - readyAt > HELPER_LIFE_MS) this.warm();
     });
     this.#keepAlive(helper);
     for (const [number, { directory, target }] of this.#held) {
