@@ -102,7 +102,7 @@ async def test_a_cancelled_block_kills_its_process_and_its_sandbox(daemon: Daemo
 async def test_leaving_the_client_ends_what_goes_on(daemon: Daemon, tmp_path: Path) -> None:
     async with AsyncClient(home=tmp_path) as client:
         sandbox = await client.sandbox(image="python")
-        assert daemon.held.is_set()
+        assert await anyio.to_thread.run_sync(lambda: daemon.held.wait(timeout=10))
         process = await sandbox.start(["x"])
         assert not daemon.gone.acquire(blocking=False)
     assert process.info.state == "running"
