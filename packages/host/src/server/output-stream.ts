@@ -27,6 +27,7 @@ export async function sendOutput(
   const { raw } = reply;
   const letGo = () => void process.detach().catch(() => undefined); // Of a VM that is gone nothing is held.
   raw.once("close", letGo);
+  if (raw.destroyed) letGo(); // The client went away while the program was starting.
   raw.writeHead(200, { "content-type": OUTPUT_STREAM });
   let last: ProcessInfo | undefined;
   try {
@@ -45,18 +46,23 @@ export async function sendOutput(
       next = pieces.next();
     }
     last = (await process.ended()) ?? (await info());
-    raw.end(eventFrame({ type: "exit", process: toProcess(last) }));
+    end(raw, eventFrame({ type: "exit", process: toProcess(last) }));
   } catch (error) {
-    raw.end(eventFrame({ type: "error", error: errorBody(toKilnError(error)) }));
+    end(raw, eventFrame({ type: "error", error: errorBody(toKilnError(error)) }));
   }
   raw.off("close", letGo);
   letGo();
   onEnd(last?.exit !== undefined);
 }
 
+/** To write to a client that is gone would be an error of the response's, which nobody hears. */
+function end(raw: ServerResponse, frame: Buffer): void {
+  if (!raw.destroyed) raw.end(frame);
+}
+
 /** Resolves when there is room for more, or the client is gone. */
 function send(raw: ServerResponse, frame: Buffer): Promise<void> | undefined {
-  if (raw.write(frame) || raw.destroyed) return;
+  if (raw.destroyed || raw.write(frame)) return;
   return new Promise((resolve) => {
     const done = () => {
       raw.off("drain", done).off("close", done);
