@@ -126,6 +126,17 @@ describe("a sandbox's life", { timeout: 600_000 }, () => {
     await Promise.all([paused.kill(), extended.kill()]);
   });
 
+  test("a program whose client goes away at whatever moment ends with that", async () => {
+    await using sandbox = await create();
+    for (const ms of [0, 2, 5, 10, 20, 40, 150]) {
+      const exec = sandbox.exec(["sleep", "1000"], { signal: AbortSignal.timeout(ms) });
+      await assert.rejects(exec, { name: "TimeoutError" });
+    }
+    const running = async () => (await sandbox.processes()).filter(({ state }) => state === "running").length;
+    for (let attempt = 0; attempt < 100 && (await running()) > 0; attempt++) await delay(50);
+    assert.equal(await running(), 0);
+  });
+
   test("limits of processes and of room on the host hold", async () => {
     await using sandbox = await daemon.client.sandbox({
       image: "python",
