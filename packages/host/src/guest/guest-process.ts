@@ -47,7 +47,8 @@ export class GuestProcess {
   #repeated = false;
   #stream: GuestStream | undefined;
   #reader: ProcessReader | undefined;
-  #detached = false;
+  /** It has ended, or was let go of. */
+  #over = false;
   /** Up to where its reader was given output, which it need not be done with. */
   readonly #given: Offsets;
   /** What its reader is done with. */
@@ -112,8 +113,7 @@ export class GuestProcess {
 
   /** Lets go of the process, which goes on. Its output ends here. */
   async detach(): Promise<void> {
-    if (this.#detached) return;
-    this.#detached = true;
+    if (this.#over) return;
     this.#acknowledge(1);
     const error = new KilnError("CANCELLED", "the process was let go of");
     this.#finish({ kind: "failed", error }, true);
@@ -125,9 +125,9 @@ export class GuestProcess {
   }
 
   async #run(): Promise<void> {
-    while (!this.#detached) {
+    while (!this.#over) {
       if (this.#connection.available) await this.#connection.available;
-      if (this.#detached) return;
+      if (this.#over) return;
       const outcome = await this.#attach();
       if (outcome.kind === "again") {
         this.#repeated = true;
@@ -139,6 +139,7 @@ export class GuestProcess {
   }
 
   #finish(outcome: Exclude<Outcome, { kind: "again" }>, quietly = false): void {
+    this.#over = true;
     if (outcome.kind === "ended") {
       this.#queue.end();
       this.#ended.resolve(outcome.exit);

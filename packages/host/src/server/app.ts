@@ -5,15 +5,17 @@ import { KilnError } from "../errors.ts";
 import type { App } from "./app-type.ts";
 import type { DaemonContext } from "./context.ts";
 import { errorBody, statusOf, toKilnError } from "./errors.ts";
+import { EXEC_PATH, serveExecConnection } from "./exec-connection.ts";
 import { openapiOptions } from "./openapi.ts";
 import { addBuildRoutes } from "./routes/builds.ts";
 import { addDiskRoutes } from "./routes/disk.ts";
 import { addFileRoutes } from "./routes/files.ts";
-import { addPortRoutes, rewriteHost } from "./routes/ports.ts";
+import { addPortRoutes, rewriteHost, upgradeToPort } from "./routes/ports.ts";
 import { addProcessRoutes } from "./routes/processes.ts";
 import { addSandboxRoutes } from "./routes/sandboxes.ts";
 import { addSystemRoutes } from "./routes/system.ts";
 import { addTemplateRoutes } from "./routes/templates.ts";
+import { answerUpgrades } from "./upgrades.ts";
 
 /** Largest JSON body. A spec or an exec's input is far smaller. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -73,7 +75,12 @@ export async function buildApp(context: DaemonContext, { trusted }: { trusted: b
   addSandboxRoutes(app, context);
   addProcessRoutes(app, context);
   addFileRoutes(app, context);
-  addPortRoutes(app, context, trusted);
+  addPortRoutes(app, context);
+  answerUpgrades(app, context, {
+    trusted,
+    choose: (request) =>
+      trusted && rewriteHost(request) === EXEC_PATH ? serveExecConnection : upgradeToPort,
+  });
   await app.ready();
   return app;
 }

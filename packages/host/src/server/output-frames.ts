@@ -5,6 +5,8 @@ import type { Process } from "./schemas/process.ts";
 const EVENT = 0;
 const STDOUT = 1;
 const STDERR = 2;
+/** On a connection for programs: the answer is over, and the next may be asked for. */
+const END = 3;
 
 /** An event on channel 0 of an output stream. */
 export type OutputEvent =
@@ -27,3 +29,5 @@ export const outputFrame = (channel: "stdout" | "stderr", payload: Uint8Array): 
   frame(channel === "stdout" ? STDOUT : STDERR, payload);
 
 export const eventFrame = (event: OutputEvent): Buffer => frame(EVENT, Buffer.from(JSON.stringify(event)));
+
+export const endFrame = (): Buffer => frame(END, Buffer.alloc(0));

@@ -1,6 +1,7 @@
+import { type FrameReader, readFrames } from "../transport/frames.ts";
 import type { Transport } from "../transport/transport.ts";
-import type { CallOptions, ProcessInfo } from "../types.ts";
-import { outputStream, STREAM_OPTIONS } from "./output-stream.ts";
+import type { CallOptions } from "../types.ts";
+import { readOutput, STREAM_OPTIONS } from "./output-stream.ts";
 
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 /** What is sent of the input with one request. */
@@ -48,44 +49,65 @@ export async function exec(
   const path = `/v1/sandboxes/${sandboxId}/processes`;
   const bytes = typeof input === "string" ? Buffer.from(input) : input;
   const json = { ...body, stdin: bytes !== undefined && bytes.length > 0 };
-  const events = outputStream({
+  const stream = {
     transport,
     sandboxId,
-    open: () => transport.send("POST", path, { ...STREAM_OPTIONS, query: { attach: true }, json, signal }),
+    open: (take: FrameReader) => startOver(transport, sandboxId, json, signal, take),
     offsets: { stdout: 0, stderr: 0 },
     follow: true,
     signal,
-  });
+  };
   const kept = { stdout: new Kept(maxOutputBytes), stderr: new Kept(maxOutputBytes) };
-  let process: ProcessInfo | undefined;
-  const over = new AbortController();
+  let running: string | undefined;
+  const over = bytes?.length ? new AbortController() : undefined;
   try {
-    for (;;) {
-      const { done, value } = await events.next();
-      if (done) {
-        process = undefined;
-        return {
-          stdout: kept.stdout.take(encoding),
-          stderr: kept.stderr.take(encoding),
-          exitCode: value.exitCode ?? 0,
-          signal: value.signal,
-          timedOut: value.timedOut ?? false,
-          truncated: kept.stdout.truncated || kept.stderr.truncated,
-        };
-      }
-      if (value.type === "started") {
-        process = value.process;
+    const end = await readOutput(stream, {
+      started({ id }) {
+        running = id;
         // It need not read its input: a failure to write it is no failure of the program.
-        if (bytes?.length)
-          sendInput(transport, `${path}/${process.id}`, bytes, over.signal).catch(() => undefined);
-      } else if (value.type === "dropped") kept[value.channel].truncated = true;
-      else kept[value.type].add(value.data);
-    }
+        if (bytes && over) sendInput(transport, `${path}/${id}`, bytes, over.signal).catch(() => undefined);
+      },
+      output(event) {
+        if (event.type === "dropped") kept[event.channel].truncated = true;
+        else kept[event.type].add(event.data);
+        return undefined;
+      },
+    });
+    running = undefined;
+    return {
+      stdout: kept.stdout.take(encoding),
+      stderr: kept.stderr.take(encoding),
+      exitCode: end.exitCode ?? 0,
+      signal: end.signal,
+      timedOut: end.timedOut ?? false,
+      truncated: kept.stdout.truncated || kept.stderr.truncated,
+    };
   } finally {
-    over.abort();
+    over?.abort();
     // The daemon kills what its first connection belongs to when that goes away; after a cut this one may be another.
-    if (process !== undefined) transport.json("DELETE", `${path}/${process.id}`).catch(() => undefined);
+    if (running !== undefined) transport.json("DELETE", `${path}/${running}`).catch(() => undefined);
   }
+}
+
+/** Starts a program and reads its output to the end: over a connection for programs where there are such, else by a request. */
+async function startOver(
+  transport: Transport,
+  sandboxId: string,
+  json: Record<string, unknown>,
+  signal: AbortSignal | undefined,
+  take: FrameReader,
+): Promise<void> {
+  const { execConnections } = transport;
+  if (execConnections) {
+    const request = { sandbox: sandboxId, ...json };
+    await transport.attempt("GET /v1/exec", { repeatable: false, signal }, () =>
+      execConnections.run(request, take, { ...STREAM_OPTIONS, signal }),
+    );
+    return;
+  }
+  const path = `/v1/sandboxes/${sandboxId}/processes`;
+  const options = { ...STREAM_OPTIONS, query: { attach: true }, json, signal };
+  await readFrames(await transport.send("POST", path, options), take);
 }
 
 async function sendInput(

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fromWire } from "../convert.ts";
 import { fromErrorBody, KilnError } from "../errors.ts";
-import { decodeFrames, type Frame } from "../transport/frames.ts";
+import { type Frame, type FrameReader, readFrames } from "../transport/frames.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { ProcessInfo } from "../types.ts";
 
@@ -21,49 +21,54 @@ export type OutputEvent =
 export interface OutputStreamOptions {
   transport: Transport;
   sandboxId: string;
-  /** Opens the first connection. */
-  open: () => Promise<AsyncIterable<Buffer>>;
+  /** Starts the process or comes to it, and reads its first connection to the end. */
+  open: (take: FrameReader) => Promise<void>;
   /** Bytes of each output that are known already. */
   offsets: Record<OutputChannel, number>;
   follow: boolean;
   signal: AbortSignal | undefined;
 }
 
-/** First of all, once: the process. */
-export interface StartedEvent {
-  type: "started";
-  process: ProcessInfo;
+export interface OutputReader {
+  /** First of all, once. */
+  started(process: ProcessInfo): void;
+  /** Nothing more is read before what it returns has resolved. */
+  output(event: OutputEvent): Promise<void> | undefined;
 }
 
 /**
- * Output of a process to its end, over as many connections as that takes: after a cut it goes on from where it was, so nothing
- * is given twice and nothing is missing that the guest still has. Returns the process as it is at the end.
+ * Reads a process's output to its end, over as many connections as that takes: after a cut it goes on from where it was, so nothing
+ * is given twice and nothing is missing that the guest still has. Resolves with the process as it is at the end.
  */
-export async function* outputStream(
-  options: OutputStreamOptions,
-): AsyncGenerator<OutputEvent | StartedEvent, ProcessInfo> {
+export async function readOutput(options: OutputStreamOptions, reader: OutputReader): Promise<ProcessInfo> {
   const { transport, sandboxId, signal } = options;
   const offsets = { ...options.offsets };
   let open = options.open;
   let processId: string | undefined;
   let cutSince: number | undefined;
   let last: ProcessInfo | undefined;
+  const take = (frame: Frame): Promise<void> | undefined => {
+    cutSince = undefined;
+    const event = readFrame(frame);
+    if (event.type === "started") {
+      if (processId === undefined) {
+        processId = event.process.id;
+        reader.started(event.process);
+      }
+    } else if (event.type !== "ping" && processId === undefined) {
+      throw new KilnError("INTERNAL", "an output stream did not begin with its process");
+    } else if (event.type === "stdout" || event.type === "stderr") {
+      offsets[event.type] += event.data.length;
+      return reader.output(event);
+    } else if (event.type === "dropped") {
+      offsets[event.channel] += event.bytes;
+      return reader.output(event);
+    } else if (event.type === "exit") last = event.process; // Read on to the end: the connection can be used again.
+    return undefined;
+  };
   for (;;) {
     try {
-      for await (const frame of decodeFrames(await open())) {
-        cutSince = undefined;
-        const event = readFrame(frame);
-        if (event.type === "stdout" || event.type === "stderr") {
-          offsets[event.type] += event.data.length;
-          yield event;
-        } else if (event.type === "dropped") {
-          offsets[event.channel] += event.bytes;
-          yield event;
-        } else if (event.type === "started") {
-          if (processId === undefined) yield event;
-          processId = event.process.id;
-        } else if (event.type === "exit") last = event.process; // Read on to the end: the connection can be used again.
-      }
+      await open(take);
     } catch (error) {
       if (last) return last;
       signal?.throwIfAborted();
@@ -80,8 +85,8 @@ export async function* outputStream(
     await delay(REATTACH_PAUSE_MS, undefined, { signal }).catch(() => signal?.throwIfAborted());
     const path = `/v1/sandboxes/${sandboxId}/processes/${processId}/output`;
     const query = { follow: options.follow };
-    open = () =>
-      transport.send("GET", path, { query: { ...query, ...offsets }, signal, idleTimeoutMs: SILENCE_MS });
+    const again = { ...STREAM_OPTIONS, query: { ...query, ...offsets }, signal };
+    open = async (take) => readFrames(await transport.send("GET", path, again), take);
   }
 }
 
@@ -94,7 +99,7 @@ function isCut(error: unknown): boolean {
   return ["CONNECTION_LOST", "UNREACHABLE", "SHUTTING_DOWN"].includes(error.code);
 }
 
-type StreamEvent = OutputEvent | StartedEvent | { type: "exit"; process: ProcessInfo } | { type: "ping" };
+type StreamEvent = OutputEvent | { type: "started" | "exit"; process: ProcessInfo } | { type: "ping" };
 
 function readFrame({ channel, payload }: Frame): StreamEvent {
   if (channel === 1) return { type: "stdout", data: payload };

@@ -1,9 +1,11 @@
+import type { Readable } from "node:stream";
 import { fromWire } from "../convert.ts";
 import { KilnError } from "../errors.ts";
+import { type FrameReader, readFrames } from "../transport/frames.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { CallOptions, ProcessInfo } from "../types.ts";
 import { OutputBuffer } from "./output-buffer.ts";
-import { type OutputEvent, outputStream, STREAM_OPTIONS } from "./output-stream.ts";
+import { type OutputEvent, readOutput, STREAM_OPTIONS } from "./output-stream.ts";
 
 export interface Terminal {
   rows: number;
@@ -34,8 +36,6 @@ export interface AttachOptions extends CallOptions {
   /** Whether to go on until the process ends. @default true */
   follow?: boolean;
 }
-
-type OutputEvents = ReturnType<typeof outputStream>;
 
 /** How a process ended. */
 export interface ExitStatus {
@@ -68,7 +68,7 @@ export class SandboxProcess implements AsyncDisposable {
     transport: Transport,
     sandboxId: string,
     info: ProcessInfo,
-    events: OutputEvents,
+    ended: Promise<ProcessInfo>,
     letGo: AbortController,
   ) {
     this.id = info.id;
@@ -81,7 +81,7 @@ export class SandboxProcess implements AsyncDisposable {
       stdout: new OutputBuffer(({ type }) => type === "stdout"),
       stderr: new OutputBuffer(({ type }) => type === "stderr"),
     };
-    this.#ended = this.#pump(events);
+    this.#ended = this.#finish(ended);
     this.#ended.catch(() => undefined); // Whoever waits is told.
   }
 
@@ -89,24 +89,26 @@ export class SandboxProcess implements AsyncDisposable {
   static async open(
     transport: Transport,
     sandboxId: string,
-    open: (signal: AbortSignal) => Promise<AsyncIterable<Buffer>>,
+    request: (signal: AbortSignal) => Promise<Readable>,
     { stdout = 0, stderr = 0, follow = true, signal, kills = false }: AttachOptions & { kills?: boolean },
   ): Promise<SandboxProcess> {
     const letGo = new AbortController();
     const all = signal === undefined ? letGo.signal : AbortSignal.any([signal, letGo.signal]);
-    const events = outputStream({
-      transport,
-      sandboxId,
-      open: () => open(all),
-      offsets: { stdout, stderr },
-      follow,
-      signal: all,
+    const process = await new Promise<SandboxProcess>((resolve, reject) => {
+      let process: SandboxProcess | undefined;
+      const open = async (take: FrameReader) => readFrames(await request(all), take);
+      const ended = readOutput(
+        { transport, sandboxId, open, offsets: { stdout, stderr }, follow, signal: all },
+        {
+          started(info) {
+            process = new SandboxProcess(transport, sandboxId, info, ended, letGo);
+            resolve(process);
+          },
+          output: (event) => (process === undefined ? undefined : process.#take(event)),
+        },
+      );
+      ended.catch(reject);
     });
-    const { value: first } = await events.next();
-    if (!("type" in first) || first.type !== "started") {
-      throw new KilnError("INTERNAL", "an output stream did not begin with its process");
-    }
-    const process = new SandboxProcess(transport, sandboxId, first.process, events, letGo);
     if (kills) {
       // The daemon kills it as well when the first connection goes away; after a cut there is another one.
       signal?.addEventListener("abort", () => void process.kill().catch(() => undefined), { once: true });
@@ -138,21 +140,21 @@ export class SandboxProcess implements AsyncDisposable {
     return onlyData(this.#buffers.stderr.read());
   }
 
-  async #pump(events: OutputEvents): Promise<ProcessInfo> {
+  /** Gives output to who reads it; resolves when there is room for more. */
+  #take(event: OutputEvent): Promise<void> | undefined {
+    if (event.type === "dropped") this.#dropped[event.channel] += event.bytes;
+    const full = Object.values(this.#buffers)
+      .map((buffer) => buffer.push(event))
+      .filter((room) => room !== undefined);
+    return full.length === 0 ? undefined : Promise.all(full).then(() => undefined);
+  }
+
+  async #finish(ended: Promise<ProcessInfo>): Promise<ProcessInfo> {
     const buffers = Object.values(this.#buffers);
     try {
-      for (;;) {
-        const { done, value } = await events.next();
-        if (done) {
-          this.#info = value;
-          for (const buffer of buffers) buffer.end();
-          return value;
-        }
-        if (value.type === "started") continue;
-        if (value.type === "dropped") this.#dropped[value.channel] += value.bytes;
-        const full = buffers.map((buffer) => buffer.push(value)).filter((room) => room !== undefined);
-        if (full.length > 0) await Promise.all(full);
-      }
+      this.#info = await ended;
+      for (const buffer of buffers) buffer.end();
+      return this.#info;
     } catch (error) {
       for (const buffer of buffers) buffer.end(error);
       throw error;

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import { describe, test } from "node:test";
-import { decodeFrames } from "./frames.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { readFrames } from "./frames.ts";
 
 function frame(channel: number, payload: string): Buffer {
   const bytes = Buffer.alloc(5 + payload.length, payload);
@@ -11,11 +13,11 @@ function frame(channel: number, payload: string): Buffer {
 }
 
 async function decode(...chunks: Buffer[]): Promise<string[]> {
-  const source = (async function* () {
-    yield* chunks;
-  })();
   const found: string[] = [];
-  for await (const { channel, payload } of decodeFrames(source)) found.push(`${channel}:${payload}`);
+  await readFrames(Readable.from(chunks), ({ channel, payload }) => {
+    found.push(`${channel}:${payload}`);
+    return undefined;
+  });
   return found;
 }
 
@@ -27,7 +29,7 @@ const WHOLE = Buffer.concat([
 ]);
 const EXPECTED = ['0:{"type":"ping"}', "1:out", "2:", `1:${"x".repeat(300)}`];
 
-describe("decodeFrames", () => {
+describe("readFrames", () => {
   test("finds the same frames wherever the stream is split", async () => {
     assert.deepEqual(await decode(WHOLE), EXPECTED);
     for (let at = 1; at < WHOLE.length; at++) {
@@ -44,5 +46,36 @@ describe("decodeFrames", () => {
 
   test("a frame longer than any daemon sends is refused before it is kept", async () => {
     await assert.rejects(decode(Buffer.of(1, 0xff, 0xff, 0xff, 0xff)), { code: "INTERNAL" });
+  });
+
+  test("what the reader waits for is waited for, and what it throws ends the stream", async () => {
+    const source = Readable.from([WHOLE, WHOLE, WHOLE]);
+    let reading = 0;
+    let frames = 0;
+    await readFrames(source, async () => {
+      frames += 1;
+      reading += 1;
+      assert.ok(reading <= EXPECTED.length, "a piece was read while another was being taken");
+      await delay(5);
+      reading -= 1;
+    });
+    assert.equal(frames, 3 * EXPECTED.length);
+
+    const refused = Readable.from([WHOLE, WHOLE]);
+    await assert.rejects(
+      readFrames(refused, () => {
+        throw new Error("no more");
+      }),
+      { message: "no more" },
+    );
+    assert.equal(refused.destroyed, true);
+  });
+
+  test("a connection that breaks is a failure", async () => {
+    const source = new Readable({ read() {} });
+    const read = readFrames(source, () => undefined);
+    source.push(WHOLE);
+    setImmediate(() => source.destroy());
+    await assert.rejects(read, { code: "CONNECTION_LOST" });
   });
 });

@@ -11,6 +11,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fromErrorBody, KilnError, systemErrorCode } from "../errors.ts";
 import { ConnectionFailure } from "./connection-failure.ts";
 import { describeEndpoint, type Endpoint } from "./endpoint.ts";
+import { ExecConnections } from "./exec-connections.ts";
 import { findKiln, startDaemon } from "./start-daemon.ts";
 
 /** Longest JSON answer. */
@@ -48,6 +49,8 @@ export class Transport {
   readonly endpoint: Endpoint;
   readonly #options: TransportOptions;
   readonly #agent: HttpAgent;
+  /** What programs are run over; undefined where the daemon is not this machine's own. */
+  readonly execConnections: ExecConnections | undefined;
   #starting: Promise<void> | undefined;
 
   constructor(endpoint: Endpoint, options: TransportOptions) {
@@ -55,11 +58,13 @@ export class Transport {
     this.#options = options;
     const secure = endpoint.kind === "tcp" && endpoint.url.protocol === "https:";
     this.#agent = secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+    this.execConnections = endpoint.kind === "local" ? new ExecConnections(endpoint.socketPath) : undefined;
   }
 
   /** Closes the connections that wait for another request. */
   close(): void {
     this.#agent.destroy();
+    this.execConnections?.close();
   }
 
   /**
@@ -69,21 +74,34 @@ export class Transport {
    */
   async send(method: string, path: string, options: SendOptions = {}): Promise<IncomingMessage> {
     const name = `${method} ${path}`;
+    const again = { repeatable: method === "GET", signal: options.signal };
+    const response = await this.attempt(name, again, () => this.#once(method, path, options));
+    return options.anyStatus ? response : successful(response, name);
+  }
+
+  /**
+   * Does `once` until it does not throw a `ConnectionFailure`, or what was sent is not `repeatable`, or patience ends. Starts the local
+   * daemon where that is needed.
+   */
+  async attempt<T>(
+    name: string,
+    { repeatable, signal }: { repeatable: boolean; signal: AbortSignal | undefined },
+    once: () => Promise<T>,
+  ): Promise<T> {
     let mayStart = this.#options.autostart && this.endpoint.kind === "local";
     for (let attempt = 0; ; attempt++) {
-      options.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       try {
-        const response = await this.#once(method, path, options);
-        return options.anyStatus ? response : await successful(response, name);
+        return await once();
       } catch (error) {
-        options.signal?.throwIfAborted();
+        signal?.throwIfAborted();
         if (!(error instanceof ConnectionFailure)) throw error;
         const pause = RETRY_DELAYS_MS[attempt];
-        if ((error.sent && method !== "GET") || pause === undefined) throw this.#toKilnError(error, name);
+        if ((error.sent && !repeatable) || pause === undefined) throw this.#toKilnError(error, name);
         if (!error.sent && mayStart && error.nobodyListens) {
           mayStart = false;
           await this.#start();
-        } else await delay(pause, undefined, { signal: options.signal }).catch(() => undefined);
+        } else await delay(pause, undefined, { signal }).catch(() => undefined);
       }
     }
   }

@@ -3,12 +3,13 @@ import type { Duplex } from "node:stream";
 import type { HTTPMethods } from "fastify";
 import { z } from "zod";
 import { KilnError } from "../../errors.ts";
+import type { Sandboxes } from "../../sandbox/sandboxes.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
-import { errorBody, statusOf, toKilnError } from "../errors.ts";
 import { errors, raw } from "../responses.ts";
 import { queryNumber, SandboxIdParam } from "../schemas/common.ts";
 import { BEARER, TOKEN_HEADER } from "../tokens.ts";
+import { switchingTo } from "../upgrades.ts";
 
 const PortParams = SandboxIdParam.extend({ port: queryNumber(1, 65_535) });
 /** Methods that OpenAPI 3.1 and the framework know. */
@@ -64,20 +65,19 @@ function unreachable(port: number, cause: unknown): KilnError {
   });
 }
 
-/** HTTP, WebSocket and raw TCP to the ports of a sandbox. */
-export function addPortRoutes(app: App, context: DaemonContext, trusted: boolean): void {
-  const { sandboxes } = context;
-  const tags = ["ports"];
-
-  async function connect(id: string, port: number): Promise<Duplex> {
-    const { agent } = sandboxes.get(id);
-    try {
-      return await agent.connect(port);
-    } catch (error) {
-      if (error instanceof KilnError && error.code === "SANDBOX_STATE") throw error;
-      throw unreachable(port, error);
-    }
+async function connect(sandboxes: Sandboxes, id: string, port: number): Promise<Duplex> {
+  const { agent } = sandboxes.get(id);
+  try {
+    return await agent.connect(port);
+  } catch (error) {
+    if (error instanceof KilnError && error.code === "SANDBOX_STATE") throw error;
+    throw unreachable(port, error);
   }
+}
+
+/** HTTP to the ports of a sandbox. */
+export function addPortRoutes(app: App, { sandboxes }: DaemonContext): void {
+  const tags = ["ports"];
 
   app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
@@ -93,7 +93,7 @@ export function addPortRoutes(app: App, context: DaemonContext, trusted: boolean
       },
       handler: async (request, reply) => {
         const { id, port } = request.params;
-        const connection = await connect(id, port);
+        const connection = await connect(sandboxes, id, port);
         const path = PROXY_PATH.exec(request.raw.url ?? "");
         const upstream = httpRequest({
           createConnection: () => connection,
@@ -118,37 +118,29 @@ export function addPortRoutes(app: App, context: DaemonContext, trusted: boolean
       },
     });
   });
+}
 
-  app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    void upgrade(request, socket, head).catch((thrown) => {
-      const error = toKilnError(thrown);
-      const body = JSON.stringify(errorBody(error));
-      socket.end(
-        `HTTP/1.1 ${statusOf(error)} Error\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-      );
-    });
-  });
-
-  async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    socket.on("error", () => socket.destroy());
-    if (!trusted && (await context.tokens.verify(request.headers)) === undefined) {
-      throw new KilnError("UNAUTHORIZED", "this needs a token the daemon knows");
-    }
-    const [, id, port, path, query] = PROXY_PATH.exec(rewriteHost(request)) ?? [];
-    if (id === undefined || port === undefined) {
-      throw new KilnError("NOT_FOUND", "only the ports of a sandbox can be upgraded to");
-    }
-    const connection = await connect(id, Number(port));
-    if (socket.destroyed) {
-      connection.destroy();
-      return;
-    }
-    if (path === undefined && request.headers.upgrade?.toLowerCase() === "tcp") {
-      socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
-    } else connection.write(requestHead(request, path ?? "/", query ?? ""));
-    if (head.length > 0) connection.write(head);
-    join(socket, connection);
+/** A WebSocket, or the raw bytes of one TCP connection, to a port of a sandbox. */
+export async function upgradeToPort(
+  { sandboxes }: DaemonContext,
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const [, id, port, path, query] = PROXY_PATH.exec(rewriteHost(request)) ?? [];
+  if (id === undefined || port === undefined) {
+    throw new KilnError("NOT_FOUND", "only the ports of a sandbox can be upgraded to");
   }
+  const connection = await connect(sandboxes, id, Number(port));
+  if (socket.destroyed) {
+    connection.destroy();
+    return;
+  }
+  if (path === undefined && request.headers.upgrade?.toLowerCase() === "tcp") {
+    socket.write(switchingTo("tcp"));
+  } else connection.write(requestHead(request, path ?? "/", query ?? ""));
+  if (head.length > 0) connection.write(head);
+  join(socket, connection);
 }
 
 /** The head of an upgrade request as the sandbox's server gets it: unchanged but for the path. */

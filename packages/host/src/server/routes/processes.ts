@@ -1,10 +1,11 @@
 import { Readable } from "node:stream";
+import type { FastifyReply } from "fastify";
 import { KilnError } from "../../errors.ts";
 import type { GuestAgent } from "../../guest/agent.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { execToEnd, newProcessId, toExecOptions } from "../exec.ts";
-import { sendOutput } from "../output-stream.ts";
+import { type Follower, sendOutput } from "../output-stream.ts";
 import { toProcess } from "../process-info.ts";
 import { requestSignal } from "../request-signal.ts";
 import { errors, OUTPUT_STREAM, raw } from "../responses.ts";
@@ -29,6 +30,14 @@ async function findProcess(agent: GuestAgent, id: string) {
   throw new KilnError("PROCESS_NOT_FOUND", `there is no process "${id}" in this sandbox`, {
     hint: "those that ended long ago are forgotten",
   });
+}
+
+/** Takes the answer out of the framework's hands. */
+function answer(reply: FastifyReply): Follower {
+  reply.hijack();
+  const stream = reply.raw;
+  if (!stream.destroyed) stream.writeHead(200, { "content-type": OUTPUT_STREAM });
+  return { stream, end: (frame) => void stream.end(frame) };
 }
 
 export function addProcessRoutes(app: App, { sandboxes, metrics, closing }: DaemonContext): void {
@@ -87,11 +96,11 @@ export function addProcessRoutes(app: App, { sandboxes, metrics, closing }: Daem
         await process.detach();
         return reply.code(201).send(toProcess(info));
       }
-      const onEnd = (ended: boolean) => {
+      void sendOutput(answer(reply), process, () => findProcess(agent, id)).then((last) => {
         // The client went away: what it started goes with it, unless it is to stay or the daemon itself ends.
+        const ended = last?.exit !== undefined;
         if (!ended && !body.background && !closing.aborted) void agent.forget(id).catch(() => undefined);
-      };
-      void sendOutput(reply, process, () => findProcess(agent, id), onEnd);
+      });
       return reply;
     },
   );
@@ -133,12 +142,7 @@ export function addProcessRoutes(app: App, { sandboxes, metrics, closing }: Daem
       const id = request.params.process;
       const process = agent.attach(id, { stdoutOffset: stdout, stderrOffset: stderr, follow });
       await process.started;
-      void sendOutput(
-        reply,
-        process,
-        () => findProcess(agent, id),
-        () => undefined,
-      );
+      void sendOutput(answer(reply), process, () => findProcess(agent, id));
       return reply;
     },
   );

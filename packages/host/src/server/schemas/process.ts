@@ -54,6 +54,17 @@ export const StartProcess = z
   })
   .meta({ id: "StartProcess" });
 
+/** What a connection for programs is asked for. */
+export const ExecRequest = StartProcess.pick({
+  argv: true,
+  env: true,
+  cwd: true,
+  user: true,
+  timeout_ms: true,
+  stdin: true,
+  buffer_bytes: true,
+}).extend({ sandbox: SandboxIdParam.shape.id });
+
 export const ExecResult = z
   .object({
     exit_code: z.int(),
