@@ -11,11 +11,19 @@ const LAST_LINES = 20;
 const ALWAYS: readonly (readonly string[])[] = [["/bin/true"], ["echo", "kiln"], ["/bin/sh", "-c", "true"]];
 
 /**
- * Starts a few small programs in a guest that runs, so that the next one finds its code in memory, and under emulation translated.
+ * Starts a few small programs in a guest that runs, both as ones that end with their connection and as ones that are kept, so that the next
+ * one finds its code in memory, and under emulation translated.
  */
 export async function exercise(agent: GuestAgent): Promise<void> {
-  for (const argv of ALWAYS)
-    await agent.run({ argv, timeoutMs: CHECK_TIMEOUT_MS }, { maxOutputBytes: MAX_OUTPUT_BYTES });
+  for (const [index, argv] of ALWAYS.entries()) {
+    const program = { argv, timeoutMs: CHECK_TIMEOUT_MS };
+    await agent.run(program, { maxOutputBytes: MAX_OUTPUT_BYTES });
+    const id = `exercise-${index}`;
+    await using kept = agent.start({ ...program, id });
+    for await (const _ of kept.output);
+    await kept.exited();
+    await agent.forget(id);
+  }
 }
 
 /**
