@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { testEnvironment } from "./environment.ts";
+import { say } from "./run-process.ts";
 import { runSuite } from "./run-suite.ts";
 import { findSuites, type Suite } from "./suites.ts";
 import { add, format, NOTHING, type Tally } from "./tally.ts";
@@ -28,13 +29,38 @@ const TOTAL_MINUTES = 60;
 setTimeout(() => stop.abort(`the limit of ${TOTAL_MINUTES} minutes`), TOTAL_MINUTES * 60_000).unref();
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort(name));
 
-const results: { suite: Suite; tally: Tally; seconds: number }[] = [];
+interface Result {
+  suite: Suite;
+  tally: Tally;
+  seconds: number;
+}
+const results: Result[] = [];
 {
   await using environment = await testEnvironment(root);
   await mkdir(environment.scratch, { recursive: true });
-  for (const suite of suites) {
-    if (stop.signal.aborted) break;
-    results.push(await timeSuite(suite, environment));
+  const [beside, others] = [suites.filter(({ beside }) => beside), suites.filter(({ beside }) => !beside)];
+  // What builds and boots waits for half of the time. What runs beside it is shown when it has ended.
+  const alone = others.length === 0;
+  const lanes = [
+    inTurn(others, (suite) => timeSuite(suite, environment)),
+    inTurn(beside, async (suite) => {
+      const said: string[] = [];
+      const show = alone ? undefined : (text: string) => void said.push(text);
+      const result = await timeSuite(suite, environment, show);
+      if (said.length > 0) process.stdout.write(said.join(""));
+      return result;
+    }),
+  ];
+  // A fault of the runner's own ends both before the data goes.
+  for (const lane of lanes) lane.catch((error) => stop.abort(error));
+  await Promise.allSettled(lanes);
+  await Promise.all(lanes);
+}
+
+async function inTurn(some: Suite[], run: (suite: Suite) => Promise<Result>): Promise<void> {
+  for (const suite of some) {
+    if (stop.signal.aborted) return;
+    results.push(await run(suite));
   }
 }
 
@@ -50,12 +76,17 @@ if (stop.signal.aborted) {
 console.log(format(total));
 process.exitCode = total.failed === 0 ? 0 : 1;
 
-async function timeSuite(suite: Suite, environment: { env: NodeJS.ProcessEnv; scratch: string }) {
-  console.log(`\n== ${suite.name}`);
-  const started = performance.now();
+async function timeSuite(
+  suite: Suite,
+  { env, scratch }: { env: NodeJS.ProcessEnv; scratch: string },
+  show?: (text: string) => void,
+): Promise<Result> {
   const limit = AbortSignal.timeout(suite.minutes * 60_000);
   const signal = AbortSignal.any([stop.signal, limit]);
-  const tally = await runSuite(suite, { cwd: root, env: environment.env, signal }, environment.scratch);
-  if (limit.aborted) console.log(`${suite.name}: killed after ${suite.minutes} minutes`);
+  const options = { cwd: root, env, signal, ...(show ? { show } : {}) };
+  say(options, `\n== ${suite.name}`);
+  const started = performance.now();
+  const tally = await runSuite(suite, options, scratch);
+  if (limit.aborted) say(options, `${suite.name}: killed after ${suite.minutes} minutes`);
   return { suite, tally, seconds: (performance.now() - started) / 1000 };
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { pythonEnvironment } from "./python-environment.ts";
-import { type RunOptions, runProcess } from "./run-process.ts";
+import { type RunOptions, runProcess, say } from "./run-process.ts";
 import { serve } from "./serve.ts";
 import { add, NOTHING, parsePytest, settle, type Tally } from "./tally.ts";
 
@@ -27,7 +27,7 @@ export async function runPythonTests(options: RunOptions): Promise<Tally> {
   let tally = NOTHING;
   for (const words of CHECKS) {
     const exitCode = await runProcess(join(bin, "python"), ["-m", ...words], inPackage);
-    console.log(`${exitCode === 0 ? "ok" : "FAILED"}: ${words.join(" ")}`);
+    say(options, `${exitCode === 0 ? "ok" : "FAILED"}: ${words.join(" ")}`);
     tally = add(tally, { ...NOTHING, [exitCode === 0 ? "passed" : "failed"]: 1 });
   }
   await using _daemon = await serve(options);

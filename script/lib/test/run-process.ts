@@ -5,6 +5,8 @@ export interface RunOptions {
   cwd: string;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
+  /** Shows what is said. @default on standard output and standard error, as they are */
+  show?: (text: string) => void;
   /** Standard output, as it comes, besides being shown. */
   onOutput?: (text: string) => void;
 }
@@ -18,12 +20,12 @@ export async function runProcess(
   args: readonly string[],
   options: RunOptions,
 ): Promise<number> {
-  const { cwd, env, signal, onOutput } = options;
+  const { cwd, env, signal, show, onOutput } = options;
   const child = spawn(command, args, {
     cwd,
     env,
     detached: true,
-    stdio: ["ignore", onOutput ? "pipe" : "inherit", "inherit"],
+    stdio: ["ignore", show || onOutput ? "pipe" : "inherit", show ? "pipe" : "inherit"],
   });
   const killGroup = () => {
     if (child.pid === undefined) return;
@@ -34,9 +36,11 @@ export async function runProcess(
     }
   };
   child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-    process.stdout.write(text);
+    if (show) show(text);
+    else process.stdout.write(text);
     onOutput?.(text);
   });
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => show?.(text));
   signal.addEventListener("abort", killGroup);
   if (signal.aborted) killGroup();
   try {
@@ -46,4 +50,10 @@ export async function runProcess(
     signal.removeEventListener("abort", killGroup);
     killGroup();
   }
+}
+
+/** Shows a line of the runner's own. */
+export function say({ show }: Pick<RunOptions, "show">, line: string): void {
+  if (show) show(`${line}\n`);
+  else console.log(line);
 }

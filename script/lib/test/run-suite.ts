@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { runAgentTests } from "./agent-tests.ts";
 import { runPythonTests } from "./python-tests.ts";
-import { type RunOptions, runProcess } from "./run-process.ts";
+import { type RunOptions, runProcess, say } from "./run-process.ts";
 import type { Suite } from "./suites.ts";
 import { add, format, NOTHING, parseTally, settle, type Tally } from "./tally.ts";
 
@@ -24,7 +24,7 @@ async function runCommands(commands: string[][], options: RunOptions): Promise<T
   let tally = NOTHING;
   for (const [command = "", ...args] of commands) {
     const exitCode = await runProcess(command, args, options);
-    console.log(`${exitCode === 0 ? "ok" : "FAILED"}: ${command}`);
+    say(options, `${exitCode === 0 ? "ok" : "FAILED"}: ${command}`);
     tally = add(tally, { ...NOTHING, [exitCode === 0 ? "passed" : "failed"]: 1 });
   }
   return tally;
@@ -46,14 +46,14 @@ async function runNodeTests(
     const tallyFile = join(scratch, `${suite.name}-${index}.json`);
     const limit = AbortSignal.timeout(suite.fileMinutes * 60_000);
     const signal = AbortSignal.any([options.signal, limit]);
-    console.log(relative(options.cwd, file));
+    say(options, relative(options.cwd, file));
     const exitCode = await runProcess(process.execPath, nodeTestArguments(file, tallyFile), {
       ...options,
       signal,
     });
-    if (limit.aborted) console.log(`killed after ${suite.fileMinutes} minutes`);
+    if (limit.aborted) say(options, `killed after ${suite.fileMinutes} minutes`);
     const ended = settle(await readTally(tallyFile), exitCode);
-    if (exitCode !== 0) console.log(`FAILED: ${relative(options.cwd, file)}: ${format(ended)}`);
+    if (exitCode !== 0) say(options, `FAILED: ${relative(options.cwd, file)}: ${format(ended)}`);
     tally = add(tally, ended);
   }
   return options.signal.aborted ? add(tally, { ...NOTHING, failed: 1 }) : tally;

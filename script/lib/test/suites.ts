@@ -8,6 +8,8 @@ export interface Suite {
   minutes: number;
   /** A single file of tests is killed after this many, and the others go on. */
   fileMinutes: number;
+  /** It uses nothing of the home that the others share: it runs beside them. */
+  beside?: boolean;
   kind:
     | { type: "node"; files: string[] }
     /** Each command is one test. */
@@ -15,6 +17,8 @@ export interface Suite {
     | { type: "agent" }
     | { type: "python" };
 }
+
+const BESIDE = new Set(["guest", "launcher", "migration", "nbd"]);
 
 /**
  * The suites of the checkout at `root`, found by where tests lie: `*.test.ts` beside the code are `unit`, those in
@@ -29,17 +33,19 @@ export async function findSuites(root: string): Promise<Suite[]> {
   const suites: Suite[] = [
     {
       name: "lint",
-      minutes: 5,
+      minutes: 10,
       fileMinutes: 5,
+      beside: true,
       kind: { type: "commands", commands: await lintCommands(root) },
     },
     {
       name: "types",
-      minutes: 5,
+      minutes: 10,
       fileMinutes: 5,
+      beside: true,
       kind: { type: "commands", commands: [["tsc", "-p", "tsconfig.json"]] },
     },
-    { name: "unit", minutes: 10, fileMinutes: 3, kind: { type: "node", files: unit } },
+    { name: "unit", minutes: 15, fileMinutes: 3, beside: true, kind: { type: "node", files: unit } },
   ];
   if ((await find(root, ["agent/Containerfile"])).length > 0) {
     suites.push({ name: "agent", minutes: 20, fileMinutes: 10, kind: { type: "agent" } });
@@ -48,8 +54,10 @@ export async function findSuites(root: string): Promise<Suite[]> {
     suites.push({ name: "python", minutes: 20, fileMinutes: 20, kind: { type: "python" } });
   }
   const byName = Map.groupBy(await find(root, ["test/*/**/*.test.ts"]), (file) => suiteOf(root, file));
-  for (const [name, files] of byName)
-    suites.push({ name, minutes: 20, fileMinutes: 10, kind: { type: "node", files } });
+  for (const [name, files] of byName) {
+    const kind = { type: "node" as const, files };
+    suites.push({ name, minutes: 20, fileMinutes: 10, beside: BESIDE.has(name), kind });
+  }
   return suites;
 }
 
