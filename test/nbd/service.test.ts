@@ -1,6 +1,6 @@
 /** Disks whose server and whose owner die, together or one after the other. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
@@ -145,6 +145,52 @@ test("without a server to take up one is started, and gone with the last disk", 
   await (await service.adopt(disk("a"))).discard();
   await service.close();
   await untilGone(mine);
+});
+
+test("a server that starts while its owner is killed is the next owner's, and the only one", {
+  timeout: 3 * timeout,
+}, async (t) => {
+  const { directory } = await folder(t);
+  const servers = () => {
+    const { stdout } = spawnSync("pgrep", ["--full", `block/server/main.ts ${directory}$`]);
+    return String(stdout).split("\n").filter(Boolean).map(Number);
+  };
+  const script = `
+    import { DiskService } from "@kiln/host/block/disk-service.ts";
+    console.log("begins");
+    await DiskService.attach(${JSON.stringify(directory)});`;
+  for (const ms of [0, 50, 150, 300]) {
+    const owner = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      stdio: ["ignore", "pipe", "inherit"],
+      cwd: import.meta.dirname,
+    });
+    await once(owner.stdout, "data");
+    await delay(ms);
+    owner.kill("SIGKILL");
+    await once(owner, "exit");
+    const service = await DiskService.attach(directory);
+    const pid = await service.pid();
+    assert.deepEqual(servers(), [pid], `killed after ${ms} ms`);
+    // Killed, it leaves its sockets' names to the next.
+    process.kill(pid, "SIGKILL");
+    await untilGone(pid);
+    await service.close();
+  }
+  assert.deepEqual(servers(), []);
+});
+
+test("servers that are started at once are one", { timeout }, async (t) => {
+  const { directory } = await folder(t);
+  const started = await Promise.allSettled(
+    Array.from({ length: 4 }, () => BlockServer.start({ directory, detached: true })),
+  );
+  const failures = started.flatMap((one) => (one.status === "rejected" ? [one.reason as KilnError] : []));
+  assert.equal(failures.length, 3);
+  for (const { code, message } of failures) {
+    assert.equal(code, "BLOCK_FAILED");
+    assert.match(message, /another one has its folder/);
+  }
+  for (const one of started) if (one.status === "fulfilled") await one.value.stop();
 });
 
 test("a server that dies again and again is given up for a while, and it is said", { timeout }, async (t) => {

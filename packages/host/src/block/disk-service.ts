@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { KilnError } from "../errors.ts";
+import { whileTaken } from "../os/server/server-process.ts";
 import { type AddDiskOptions, type BlockDisk, BlockServer, type NbdAddress } from "./block-server.ts";
 import { CONTROL_SOCKET, type DiskStats, NBD_SOCKET } from "./control-protocol.ts";
 import { isSealed } from "./disk/sealed.ts";
@@ -234,7 +235,7 @@ export class DiskService implements AsyncDisposable {
     if (this.#closed) throw new KilnError("BLOCK_FAILED", "the disks were closed");
     const refused = this.#restarts.refusal();
     if (refused !== undefined) throw refused;
-    const { server, has } = await this.#findOrStart();
+    const { server, has } = await whileTaken(() => this.#findOrStart());
     void server.exited.then(() => this.#replace(server));
     for (const [id, entry] of this.#entries) {
       const disk = has.get(id);

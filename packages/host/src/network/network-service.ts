@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { KilnError } from "../errors.ts";
+import { whileTaken } from "../os/server/server-process.ts";
 import { CONTROL_SOCKET, NetworkOptions, type NetworkStats } from "./control-protocol.ts";
 import { NetworkServer } from "./network-server.ts";
 
@@ -78,19 +79,9 @@ export class NetworkService implements AsyncDisposable {
    * removed. Without such a server one is started.
    */
   async attach(kept: readonly NetworkOptions[]): Promise<void> {
-    const found = await NetworkServer.attach(this.#directory).catch(() => undefined);
-    if (found !== undefined && this.#server === undefined) {
-      this.#watch(found);
-      this.#server = Promise.resolve(found);
-      const wanted = new Map(
-        kept.map((options) => [options.id, JSON.stringify(NetworkOptions.parse(options))]),
-      );
-      for (const there of await found.list()) {
-        if (wanted.get(there.id) !== JSON.stringify(there)) await found.remove(there.id);
-      }
-    }
-    for (const options of kept) await this.add(options);
-    this.warm();
+    for (const options of kept) this.#entries.set(options.id, NetworkOptions.parse(options));
+    if (kept.length === 0) this.warm();
+    else await this.#running();
   }
 
   /** Lets go of a detached server that has networks: it serves them on. Any other is ended. */
@@ -121,10 +112,27 @@ export class NetworkService implements AsyncDisposable {
   }
 
   async #start(): Promise<NetworkServer> {
-    const server = await NetworkServer.start({ directory: this.#directory, detached: this.#detached });
+    const { server, has } = await whileTaken(() => this.#findOrStart());
     this.#watch(server);
-    for (const options of this.#entries.values()) await server.add(options);
+    for (const options of this.#entries.values()) {
+      const there = has.get(options.id);
+      has.delete(options.id);
+      if (JSON.stringify(there) === JSON.stringify(options)) continue;
+      if (there) await server.remove(there.id);
+      await server.add(options);
+    }
+    for (const id of has.keys()) await server.remove(id);
     return server;
+  }
+
+  /** A detached server may be there already, a former process's. */
+  async #findOrStart(): Promise<{ server: NetworkServer; has: Map<string, NetworkOptions> }> {
+    if (this.#detached) {
+      const server = await NetworkServer.attach(this.#directory).catch(() => undefined);
+      if (server) return { server, has: new Map((await server.list()).map((one) => [one.id, one])) };
+    }
+    const server = await NetworkServer.start({ directory: this.#directory, detached: this.#detached });
+    return { server, has: new Map() };
   }
 
   #watch(server: NetworkServer): void {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { lockFile } from "../file-lock.ts";
 import { ControlClient } from "./control-client.ts";
 import type { ServerKind } from "./server-kind.ts";
-import { spawnServer } from "./server-process.ts";
+import { spawnServer, whileTaken } from "./server-process.ts";
 
 /** How many servers are asked one after the other, when each dies before it has answered. */
 const ATTEMPTS = 5;
@@ -86,10 +86,12 @@ export class OnDemandServer<Body extends { op: string }> implements Disposable {
     if (client) return client;
     const { kind, main, directory, lock } = this.#options;
     await using _lock = await lockFile(lock);
-    const other = await this.#connect().catch(() => undefined);
-    if (other) return other;
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    await spawnServer(kind, main, directory, true, undefined);
-    return this.#connect();
+    return whileTaken(async () => {
+      const other = await this.#connect().catch(() => undefined);
+      if (other) return other;
+      await spawnServer(kind, main, directory, true, undefined);
+      return this.#connect();
+    });
   }
 }
