@@ -126,16 +126,14 @@ export async function greet(agent: GuestAgent, record: SandboxRecord): Promise<v
 /** Takes up the VM of `record` that a former daemon left running. @throws KilnError when it is gone. */
 export async function adoptVm({ home, disks, engines }: LiveContext, record: SandboxRecord): Promise<LiveVm> {
   if (record.process === undefined) throw new KilnError("VM_FAILED", "its VM was never seen running");
+  await using cleanup = new AsyncDisposableStack();
   const disk = await disks.adopt(diskOptions(home, record));
+  cleanup.defer(() => disk.discard());
   const vmm = await engines.of(record.engine);
-  const vm = await vmm.adopt(vmConfig(home, record, disk), record.process);
-  try {
-    await vm.resume(); // It stands still when the daemon died while it was being saved.
-    const agent = agentOf(vm);
-    await agent.handshake({ generation: record.source.generation + 1, timeoutMs: RESUME_TIMEOUT_MS });
-    return { vm, agent, disk };
-  } catch (error) {
-    await vm.stop();
-    throw error;
-  }
+  const vm = cleanup.use(await vmm.adopt(vmConfig(home, record, disk), record.process));
+  await vm.resume(); // It stands still when the daemon died while it was being saved.
+  const agent = agentOf(vm);
+  await agent.handshake({ generation: record.source.generation + 1, timeoutMs: RESUME_TIMEOUT_MS });
+  cleanup.move();
+  return { vm, agent, disk };
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from "node:events";
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isSealed } from "../block/disk/sealed.ts";
@@ -378,6 +379,7 @@ export class ManagedSandbox {
     const vmm = await engines.of(engine).catch(() => undefined);
     if (vmm) await vmm.kill(vmFolder(home, this.id));
     else if (process !== undefined) await killProcess(process);
+    await rm(vmFolder(home, this.id), { recursive: true, force: true });
   }
 
   /** Takes up what a former daemon left of it. Afterwards it runs, is paused, or is dead with a reason. */
@@ -385,7 +387,12 @@ export class ManagedSandbox {
     return this.#mutex.run(async () => {
       const { home } = this.#context;
       const { state, saved, disk } = this.#record;
-      if (state === "dead" || state === "paused") return;
+      if (state === "dead") return;
+      if (state === "paused") {
+        // It was noted as paused before its VM was ended.
+        if (existsSync(vmFolder(home, this.id))) await this.#endLeftVm();
+        return;
+      }
       if (state === "resuming") {
         await this.#endLeftVm();
         await this.#write({ state: "paused", process: undefined });
