@@ -8,12 +8,12 @@ import { Cgroup } from "../jail/cgroups.ts";
 import { lastWords } from "../log.ts";
 import { AdoptedVmm } from "../process.ts";
 import type { VmConfig } from "../vmm.ts";
-import { readCommandLine } from "./arguments.ts";
+import { DISK_PATIENCE_S, readCommandLine } from "./arguments.ts";
 import { QmpClient } from "./qmp.ts";
 import { QemuVm, vmPaths } from "./vm.ts";
 
-/** How long a QEMU that runs may take to answer its new owner, in milliseconds. */
-const ADOPTION_PATIENCE_MS = 10_000;
+/** How long a QEMU that runs may take to answer its new owner, in milliseconds: it may be waiting for its disk's server. */
+const ADOPTION_PATIENCE_MS = 1000 * DISK_PATIENCE_S + 15_000;
 
 const MigrationInfo = z.object({ status: z.string().optional() });
 const UNDER_WAY = new Set(["setup", "active", "device", "pre-switchover", "wait-unplug"]);

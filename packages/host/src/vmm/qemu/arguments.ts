@@ -73,6 +73,12 @@ export function machineArguments(accelerator: Accelerator): string[] {
     : ["-accel", `tcg,thread=multi,tb-size=${TRANSLATION_CACHE_MIB}`, "-cpu", EMULATED_CPU];
 }
 
+/**
+ * How long QEMU waits for its disk's server when that is gone, in seconds. It tries again at ever longer intervals, and one that is told to stand
+ * still, to be saved or taken up, answers nothing before its last request has.
+ */
+export const DISK_PATIENCE_S = 30;
+
 /** QEMU's option values are comma-separated: a comma in one is written twice. */
 const quote = (value: string): string => value.replaceAll(",", ",,");
 
@@ -114,7 +120,7 @@ export function qemuArguments(
     `server.path=${quote(disk.socketPath)}`,
     `export=${quote(disk.exportName)}`,
     "discard=unmap,detect-zeroes=unmap",
-    "reconnect-delay=30",
+    `reconnect-delay=${DISK_PATIENCE_S}`,
   ].join(",");
   return [
     ...["-M", "microvm,acpi=on,memory-backend=memory"],

@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { KilnError, systemErrorCode } from "../../../errors.ts";
 import { syncDirectory } from "../../../os/atomic-file.ts";
 import type { SnapshotFiles } from "../../vmm.ts";
+import { DISK_PATIENCE_S } from "../arguments.ts";
 import type { QmpClient } from "../qmp.ts";
 import { MemoryFile } from "./memory-file.ts";
 import { MigrationSplitter } from "./split.ts";
@@ -16,8 +17,8 @@ const MAIN_MEMORY = "memory";
 const UNLIMITED_BYTES_PER_SECOND = 2 ** 40;
 /** Name of the socket QEMU sends to, in the VM's folder. */
 const SOCKET = "save";
-/** How long QEMU may send nothing, in milliseconds. */
-const SILENCE_MS = 30_000;
+/** How long QEMU may send nothing, in milliseconds: it may be waiting for its disk's server. */
+const SILENCE_MS = 1000 * DISK_PATIENCE_S + 15_000;
 
 /** The VM's folder: its path on the host, and the one QEMU knows it by. */
 export interface VmFolder {
