@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { KilnError } from "@kiln/host/errors.ts";
 import { isAlive } from "@kiln/host/os/process-id.ts";
+import { adoptQemu } from "@kiln/host/vmm/qemu/adopt.ts";
 import type { VmConfig } from "@kiln/host/vmm/vmm.ts";
 import { openTestHome } from "../support/home.ts";
 import { shell, TestMachines } from "./support/machine.ts";
@@ -86,7 +87,8 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
     const { starter, id } = await startElsewhere(config);
     await killHard(starter);
     process.kill(Number.parseInt(id, 10), "SIGSTOP");
-    await assert.rejects(vmm.adopt(config, id), /did not answer and was ended/);
+    const adopted = vmm.engine === "qemu" ? adoptQemu(config, id, undefined, 2_000) : vmm.adopt(config, id);
+    await assert.rejects(adopted, /did not answer and was ended/);
     assert.equal(await isAlive(id), false);
     await disk.discard();
   });

@@ -19,7 +19,12 @@ const MigrationInfo = z.object({ status: z.string().optional() });
 const UNDER_WAY = new Set(["setup", "active", "device", "pre-switchover", "wait-unplug"]);
 
 /** Takes up a QEMU that a process which is gone had started in `config.directory`. @throws KilnError `VM_FAILED`. */
-export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortSignal): Promise<QemuVm> {
+export async function adoptQemu(
+  config: VmConfig,
+  id: ProcessId,
+  signal?: AbortSignal,
+  patienceMs = ADOPTION_PATIENCE_MS,
+): Promise<QemuVm> {
   const { qmpSocket, agentSocket, log } = vmPaths(config.directory);
   const pid = Number.parseInt(id, 10);
   const cgroup = await Cgroup.find(config.directory, pid);
@@ -34,7 +39,7 @@ export async function adoptQemu(config: VmConfig, id: ProcessId, signal?: AbortS
       `its QEMU ended while nobody looked after it${said === "" ? "" : `: ${said}`}`,
     );
   }
-  const patience = AbortSignal.timeout(ADOPTION_PATIENCE_MS);
+  const patience = AbortSignal.timeout(patienceMs);
   const until = AbortSignal.any([patience, ...(signal ? [signal] : [])]);
   cleanup.defer(() => killProcess(id));
   try {
