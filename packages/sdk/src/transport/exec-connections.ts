@@ -24,6 +24,7 @@ export interface RunOptions {
 export class ExecConnections {
   readonly #socketPath: string;
   readonly #idle = new Set<ExecConnection>();
+  #closed = false;
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath;
@@ -40,12 +41,14 @@ export class ExecConnections {
     try {
       await connection.run(request, onFrame, options);
     } finally {
-      if (connection.usable) this.#idle.add(connection);
+      if (this.#closed) connection.destroy();
+      else if (connection.usable) this.#idle.add(connection);
     }
   }
 
-  /** Closes those that wait for another program. */
+  /** Closes those that wait for another program, the others when theirs has ended. */
   close(): void {
+    this.#closed = true;
     for (const connection of this.#idle) connection.destroy();
   }
 }
