@@ -2,7 +2,7 @@
  * Kills the daemon, its servers and its VMs with SIGKILL at random moments of a mixed load, and checks that what was
  * acknowledged is there, that what died is told, that the daemon comes back, and that nothing is left in the end.
  *
- *     KILN_HOME=/somewhere node test/crash/daemon.ts --kills 100 --seed 1 [--engine firecracker --template PATH --workers 1]
+ *     KILN_HOME=/somewhere node test/crash/daemon.ts --kills 100 --seed 1 [--engine firecracker --template PATH --workers 1 --slowness 5]
  */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
@@ -40,6 +40,8 @@ export interface CrashOptions {
   engine?: EngineName | undefined;
   /** Sandboxes at work at a time. @default 3 */
   workers?: number;
+  /** How often longer everything takes here than on an ordinary host, so that as much happens between two kills. @default 1 */
+  slowness?: number;
   log?: (line: string) => void;
 }
 
@@ -56,7 +58,11 @@ class Crash {
     this.#options = options;
     this.#daemon = daemon;
     this.#keeper = daemon.keeper;
-    this.#kills = new Kills(options.home, this.#keeper, options.engine);
+    this.#kills = new Kills(options.home, this.#keeper, options.engine, this.#slowness);
+  }
+
+  get #slowness(): number {
+    return this.#options.slowness ?? 1;
   }
 
   /** The template is built before the first kill: what a killed build leaves is another test's. */
@@ -91,7 +97,7 @@ class Crash {
 
   async #killUntil(kills: number, random: Random): Promise<void> {
     while (!this.#done && this.#kills.total < kills) {
-      await delay(PAUSE_MS.least + random.below(PAUSE_MS.most - PAUSE_MS.least));
+      await delay(this.#slowness * (PAUSE_MS.least + random.below(PAUSE_MS.most - PAUSE_MS.least)));
       const killed = await this.#kills.one(random);
       if (killed !== undefined) this.#options.log?.(`kill ${this.#kills.total}: ${killed}`);
     }
@@ -127,7 +133,7 @@ class Crash {
       const sandbox = new SandboxModel(String(answer.json().id), this.#keeper, this.#kills);
       this.#alive.add(sandbox);
       this.report.created += 1;
-      return (await sandbox.startCounter()) ? sandbox : this.#remove(sandbox);
+      return (await sandbox.startCounter(this.#slowness)) ? sandbox : this.#remove(sandbox);
     }
     assert.ok(this.#kills.since(asked), `no sandbox, and nothing was killed: ${codeOf(answer)}`);
     this.#count("create failed");
@@ -208,6 +214,7 @@ if (import.meta.main) {
       template: { type: "string", default: "python" },
       engine: { type: "string", default: "auto" },
       workers: { type: "string", default: "3" },
+      slowness: { type: "string", default: "1" },
     },
   });
   const home = process.env.KILN_HOME;
@@ -219,6 +226,7 @@ if (import.meta.main) {
     template: values.template,
     engine: EngineChoice.parse(values.engine),
     workers: Number(values.workers),
+    slowness: Number(values.slowness),
     log: console.error,
   });
   console.log(JSON.stringify(report));

@@ -9,6 +9,8 @@ import { DaemonClient } from "./daemon-client.ts";
 
 /** How long a daemon may take to come back, in milliseconds from its start: it takes up every sandbox first, in the KVM bench in a minute. */
 const BACK_MS = 180_000;
+/** Between two looks whether a daemon answers, in milliseconds: each is work, and the daemon needs the processor. */
+const LOOK_AGAIN_MS = 100;
 
 /** Keeps a daemon running, as a service manager does: whenever it ends, it is started again. */
 export class DaemonKeeper {
@@ -57,7 +59,7 @@ export class DaemonKeeper {
         performance.now() - started < BACK_MS,
         `the daemon does not come back: ${await this.lastWords()}`,
       );
-      await delay(20);
+      await delay(LOOK_AGAIN_MS);
     }
     this.slowestStartMs = Math.max(this.slowestStartMs, performance.now() - started);
   }
@@ -70,7 +72,7 @@ export class DaemonKeeper {
       if (!answer.lost && answer.status === 200) return;
       const waited = performance.now() - Math.max(asked, this.#started);
       assert.ok(waited < BACK_MS, `the daemon does not come back: ${await this.lastWords()}`);
-      await delay(20);
+      await delay(LOOK_AGAIN_MS);
     }
   }
 

@@ -43,12 +43,14 @@ export class Kills {
   readonly vms = new Set<string>();
   readonly counts = Object.fromEntries(VICTIMS.map((victim) => [victim, 0])) as Record<Victim, number>;
   readonly #choice: readonly Victim[];
+  readonly #aftermathMs: number;
   #last = Number.NEGATIVE_INFINITY;
 
-  constructor(home: string, keeper: DaemonKeeper, engine: EngineName | undefined) {
+  constructor(home: string, keeper: DaemonKeeper, engine: EngineName | undefined, slowness: number) {
     this.#home = home;
     this.#keeper = keeper;
     this.#choice = engine === "firecracker" ? FIRECRACKER_CHOICE : CHOICE;
+    this.#aftermathMs = slowness * AFTERMATH_MS;
   }
 
   get total(): number {
@@ -57,7 +59,7 @@ export class Kills {
 
   /** Whether something was killed after `time` or shortly before. */
   since(time: number): boolean {
-    return this.#last > time - AFTERMATH_MS;
+    return this.#last > time - this.#aftermathMs;
   }
 
   /** @returns who was killed, or undefined when the one chosen was not there. */

@@ -8,8 +8,9 @@ import type { Kills } from "./kills.ts";
 const PATIENCE_MS = 120_000;
 const RETRY_MS = 50;
 
-/** Counts for ever, a line a number: a count lost, told twice or out of order shows in the file. */
-const COUNTER = "i=0; while :; do i=$((i+1)); echo $i >> /var/tmp/count; sleep 0.1; done";
+/** Counts for ever, a line a number, after so many seconds each: a count lost, told twice or out of order shows in the file. */
+const counter = (seconds: number) =>
+  `i=0; while :; do i=$((i+1)); echo $i >> /var/tmp/count; sleep ${seconds}; done`;
 
 /** What a file may hold: one content, or several while a write's fate is unknown; undefined: no such file. */
 type Possible = (string | undefined)[];
@@ -83,8 +84,8 @@ export class SandboxModel {
   }
 
   /** @returns whether it is alive still. */
-  async startCounter(): Promise<boolean> {
-    const argv = ["/bin/sh", "-c", COUNTER];
+  async startCounter(slowness: number): Promise<boolean> {
+    const argv = ["/bin/sh", "-c", counter(0.1 * slowness)];
     // Only once: an answer that is lost leaves it open whether one runs.
     const asked = performance.now();
     const started = await this.#keeper.client.send("POST", `/v1/sandboxes/${this.id}/processes`, {
