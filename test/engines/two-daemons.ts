@@ -15,8 +15,6 @@ import { Random } from "../support/random.ts";
 
 /** How long what is going may take to be gone, in milliseconds. */
 const PATIENCE_MS = 60_000;
-/** Sandboxes of each daemon at a time. */
-const AT_ONCE = 2;
 
 export interface TwoDaemonsOptions {
   homes: readonly [string, string];
@@ -24,17 +22,19 @@ export interface TwoDaemonsOptions {
   seed: number;
   engine: EngineName | undefined;
   template: string;
+  /** Sandboxes of each daemon at a time. */
+  atOnce: number;
   log?: (line: string) => void;
 }
 
 export async function runTwoDaemons(options: TwoDaemonsOptions): Promise<void> {
-  const { homes, rounds, seed, engine, template, log } = options;
+  const { homes, rounds, seed, engine, template, atOnce, log } = options;
   await using resources = new AsyncDisposableStack();
   const daemons: TestDaemon[] = [];
   for (const home of homes) daemons.push(resources.use(await TestDaemon.start({ home, engine, template })));
   for (let round = 1; round <= rounds; round++) {
-    const made = await Promise.all(daemons.map((daemon) => createSome(daemon)));
-    await checkAlone(homes);
+    const made = await Promise.all(daemons.map((daemon) => createSome(daemon, atOnce)));
+    const seen = await checkAlone(homes);
     const random = new Random(seed * 1000 + round);
     await Promise.all(
       daemons.map(async (daemon, index) => {
@@ -46,7 +46,7 @@ export async function runTwoDaemons(options: TwoDaemonsOptions): Promise<void> {
         }
       }),
     );
-    log?.(`round ${round}`);
+    log?.(`round ${round}: ${seen}`);
   }
   for (const [index, daemon] of daemons.entries()) {
     await daemon.stop();
@@ -54,11 +54,11 @@ export async function runTwoDaemons(options: TwoDaemonsOptions): Promise<void> {
   }
 }
 
-const createSome = (daemon: TestDaemon) =>
-  Promise.all(Array.from({ length: AT_ONCE }, () => daemon.create()));
+const createSome = (daemon: TestDaemon, count: number) =>
+  Promise.all(Array.from({ length: count }, () => daemon.create()));
 
-/** Each Firecracker has a slot and a network namespace that no other has. */
-async function checkAlone(homes: readonly string[]): Promise<void> {
+/** Each Firecracker has a slot and a network namespace that no other has. @returns what was seen, a line. */
+async function checkAlone(homes: readonly string[]): Promise<string> {
   const ours = (directory: string) => homes.some((home) => directory.startsWith(`${home}/`));
   const running = await findFirecrackers(ours);
   const slots = await listSlots();
@@ -69,6 +69,8 @@ async function checkAlone(homes: readonly string[]): Promise<void> {
     running.map(({ process }) => readlink(`/proc/${Number.parseInt(process, 10)}/ns/net`)),
   );
   assert.equal(new Set(namespaces).size, running.length, "two share a namespace");
+  const numbers = running.map(({ directory }) => slots.find((slot) => slot.directory === directory)?.number);
+  return `${running.length} VMs, slots ${numbers.sort().join(" ")}, ${new Set(namespaces).size} namespaces`;
 }
 
 /** What a sandbox writes to its disk is what it reads from there, past all caches. */
@@ -84,6 +86,7 @@ if (import.meta.main) {
       seed: { type: "string", default: "1" },
       engine: { type: "string", default: "auto" },
       template: { type: "string", default: "python" },
+      "at-once": { type: "string", default: "2" },
     },
   });
   const { KILN_HOME: home, OTHER_HOME: other } = process.env;
@@ -94,6 +97,7 @@ if (import.meta.main) {
     seed: Number(values.seed),
     engine: EngineChoice.parse(values.engine),
     template: values.template,
+    atOnce: Number(values["at-once"]),
     log: console.error,
   });
 }
