@@ -26,6 +26,14 @@ test("an emulated guest is told the rate of its counter, a KVM guest is not", ()
   assert.doesNotMatch(build(true, { kind: "kvm" }).join(" "), /tsc/);
 });
 
+test("a larger guest has room for more translated code, within limits", () => {
+  const room = (memoryMib: number) =>
+    qemuArguments({ ...CONFIG, memoryMib }, TCG, { file: "/m", shared: false }, PATHS).join(" ");
+  assert.match(room(512), /tb-size=128 /);
+  assert.match(room(2_047), /tb-size=255 /);
+  assert.match(room(65_536), /tb-size=512 /);
+});
+
 test("a comma in a path cannot become an option", () => {
   assert.ok(build(false).some((argument) => argument.includes("server.path=/run/a,,b/nbd.sock,")));
 });
