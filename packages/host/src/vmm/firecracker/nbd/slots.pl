@@ -29,6 +29,8 @@ use constant {
 # Seconds that the kernel lets requests wait for a server that went away: as long as QEMU does.
 use constant RECONNECT_SECONDS => 30;
 use constant RECONNECT_EVERY_SECONDS => 0.05;
+# After how long the kernel looks at a request that has no answer, in milliseconds: one that went to a server which is gone is sent again then.
+use constant LOOK_AT_REQUEST_MS => 5000;
 # Seconds for a negotiation, and for the kernel to let go of a slot. sysfs tells of nothing: it has to be looked at.
 use constant { NEGOTIATION_SECONDS => 10, RELEASE_SECONDS => 30, LOOK_AGAIN_SECONDS => 0.002 };
 use constant { LOCKS => "/run/kiln-nbd", NODES => "/dev/kiln" };
@@ -177,6 +179,7 @@ sub attach {
       die $@;
     }
     $slots{$slot} = { lock => $lock, backend => $backend, socket => $path, export => $export };
+    if (open my $file, ">", "/sys/block/nbd$slot/queue/io_timeout") { syswrite $file, LOOK_AT_REQUEST_MS }
     make_node($slot, $uid);
     return $slot;
   }
@@ -190,7 +193,8 @@ sub adopt {
   my $lock = lock_slot($slot) // die "busy another process has it\n";
   die "kernel it is not connected any more\n" if look($slot, "backend") ne $backend;
   $slots{$slot} = { lock => $lock, backend => $backend, socket => $path, export => $export };
-  reconnect($slot); # Its server may have gone while nobody looked; one that is there is not replaced.
+  # Its server may have gone while nobody looked, and the next one may not be there yet; a connection that works is not replaced.
+  $slots{$slot}{until} = time + RECONNECT_SECONDS unless reconnect($slot);
   return "";
 }
 
