@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A guest's link: a tap device in the network namespace that this is started in, which has nothing else, and a Unix socket where the network
-# server finds it as it finds QEMU's: Ethernet frames, each after its length in 4 bytes. Started by taps.ts ahead of the VM:
+# A guest's link: a tap device in a network namespace of its own, which has nothing else, and a Unix socket where the network server finds it as
+# it finds QEMU's: Ethernet frames, each after its length in 4 bytes. Started by taps.ts ahead of the VM:
 #
 #                           ready                the device is there
 #     take UID DIRECTORY    ok|error MESSAGE     it is the user's; there is DIRECTORY/network
@@ -16,6 +16,7 @@ use Socket qw(AF_UNIX SOCK_STREAM SOL_SOCKET pack_sockaddr_un);
 use constant {
   TUNSETIFF => 0x400454ca, TUNSETPERSIST => 0x400454cb, TUNSETOWNER => 0x400454cc, TAP_NO_PI_VNET_HDR => 0x5002,
   SIOCGIFFLAGS => 0x8913, SIOCSIFFLAGS => 0x8914, SIOCSIFMTU => 0x8922, SIOCGIFINDEX => 0x8933, UP => 1,
+  SYS_UNSHARE => 272, CLONE_NEWNET => 0x40000000,
   AF_PACKET => 17, SOCK_RAW => 3, EVERY_PROTOCOL => 3, OUTGOING => 4, SO_RCVBUFFORCE => 33,
 };
 use constant DEVICE => "tap0";
@@ -37,6 +38,7 @@ sub request {
 }
 
 sub make_device {
+  syscall(SYS_UNSHARE, CLONE_NEWNET) == 0 or die "no network namespace: $!\n";
   if (open my $disable, ">", "/proc/sys/net/ipv6/conf/default/disable_ipv6") { syswrite $disable, "1" }
   sysopen my $tun, "/dev/net/tun", O_RDWR or die "/dev/net/tun: $!\n";
   request($tun, TUNSETIFF, "S", TAP_NO_PI_VNET_HDR);

@@ -13,8 +13,13 @@ const SCRIPT = join(import.meta.dirname, "tap.pl");
 export const TAP = "tap0";
 /** Devices that are there before anybody asks. */
 const SPARE = 2;
+/**
+ * How long after one was taken the next is made, in milliseconds: making a network namespace is much of the work of a start, and whoever has taken one
+ * is about to start. It is made at once when none is left.
+ */
+const REFILL_AFTER_MS = 3_000;
 /** How long a device may take to be there, in milliseconds. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 /** A guest's link: a tap device alone in a network namespace, and the process that passes its frames on. */
 export interface TapLink {
@@ -28,6 +33,7 @@ export interface TapLink {
 /** This process's links ahead of the VMs that will have them. What is not taken ends with this process. */
 export class Taps {
   #spare: Promise<ChildProcess>[] = [];
+  #refill: NodeJS.Timeout | undefined;
 
   /** Makes links ahead. A failure shows in whoever needs one. */
   warm(): void {
@@ -43,9 +49,8 @@ export class Taps {
    * @throws KilnError `NETWORK_FAILED`.
    */
   async take(directory: string, uid: number): Promise<TapLink> {
-    this.warm();
     const child = await this.#next();
-    this.warm();
+    this.#refillLater();
     await using failed = new AsyncDisposableStack();
     failed.defer(() => end(child));
     const { pid, stdin } = child;
@@ -55,6 +60,14 @@ export class Taps {
     await hear(child, "ok");
     failed.move();
     return { pid, alive: stdin, stop: () => end(child) };
+  }
+
+  #refillLater(): void {
+    if (this.#spare.length === 0) this.warm();
+    this.#refill ??= setTimeout(() => {
+      this.#refill = undefined;
+      this.warm();
+    }, REFILL_AFTER_MS).unref();
   }
 
   /** A spare one that is still there. */
@@ -87,7 +100,7 @@ export async function checkTaps(): Promise<void> {
 
 async function start(): Promise<ChildProcess> {
   // A session of its own: it may outlive this process.
-  const child = spawn("unshare", ["--net", "--", "perl", SCRIPT], {
+  const child = spawn("perl", [SCRIPT], {
     stdio: ["pipe", "pipe", "ignore"],
     detached: true,
   });
