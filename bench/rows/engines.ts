@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { KilnError } from "../../packages/host/src/errors.ts";
 import type { Bootable } from "../../packages/host/src/sandbox/sandbox.ts";
 import { type EngineName, EngineName as Names } from "../../packages/host/src/vmm/engines.ts";
@@ -13,10 +14,16 @@ import type { Row } from "./row.ts";
 /** Parts of a start, which every engine has. */
 type Part = "disk added" | "guest running" | "agent's answer" | "first echo";
 
+/**
+ * Between two starts, in milliseconds: what one leaves to be done afterwards, and what is made ahead for the next, is done by then, and not counted
+ * as another engine's.
+ */
+const REST_MS = 5_000;
+
 /** What was seen of one engine's starts, in the order they were made. */
 interface Seen {
   spans: Record<Part, number>[];
-  /** Processor time of Kiln's own processes for one start, in milliseconds. */
+  /** Processor time of Kiln's own processes up to the first echo, in milliseconds. */
   work: number[];
   memory: PrivateMemory[];
 }
@@ -59,15 +66,18 @@ function start(context: BenchContext, bootable: Bootable, seen: Seen): Measure {
       spans[part] = now - before;
       before = now;
     };
-    await using sandbox = await host.start(watched(bootable, mark), context.signal);
-    await sandbox.agent.ping();
-    mark("agent's answer");
-    const { stdout } = await sandbox.agent.run({ argv: ["echo", "hi"] });
-    mark("first echo");
-    if (stdout !== "hi\n") throw new Error(`the sandbox said ${JSON.stringify(stdout)}`);
-    seen.spans.push(spans as Record<Part, number>);
-    seen.work.push((await ownWorkMs(new Set([sandbox.pid]))) - workBefore);
-    seen.memory.push(await privateMemory(sandbox.pid));
+    {
+      await using sandbox = await host.start(watched(bootable, mark), context.signal);
+      await sandbox.agent.ping();
+      mark("agent's answer");
+      const { stdout } = await sandbox.agent.run({ argv: ["echo", "hi"] });
+      mark("first echo");
+      if (stdout !== "hi\n") throw new Error(`the sandbox said ${JSON.stringify(stdout)}`);
+      seen.spans.push(spans as Record<Part, number>);
+      seen.work.push((await ownWorkMs(new Set([sandbox.pid]))) - workBefore);
+      seen.memory.push(await privateMemory(sandbox.pid));
+    }
+    await delay(REST_MS, undefined, { signal: context.signal });
     return before - started;
   };
 }
@@ -103,7 +113,9 @@ function results(
   runs: number,
 ): RowResult[] {
   const labels = [...all.keys()];
-  const [qemu, firecracker] = labels;
+  const [qemu, firecracker] = Names.options.map((name) =>
+    labels.find((label) => label.startsWith(`${name} `)),
+  );
   const ratios: [string, string][] =
     qemu !== undefined && firecracker !== undefined ? [[firecracker, qemu]] : [];
   /** The first run of `interleave` is not counted, nor here. */

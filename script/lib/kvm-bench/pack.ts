@@ -18,6 +18,8 @@ const run = promisify(execFile);
 const root = resolve(import.meta.dirname, "../../..");
 /** What runs in the bench, or is looked at to find what was built. */
 const SOURCES = ["agent", "bench", "packages", "proto", "script/lib", "templates", "test", "package.json"];
+/** Memory of a lean template, in MiB. */
+const LEAN_MIB = 192;
 
 const [folder, ...templates] = process.argv.slice(2);
 if (folder === undefined || templates.length === 0) throw new Error("usage: pack.ts FOLDER TEMPLATE ...");
@@ -57,11 +59,11 @@ async function packPackages(target: string): Promise<void> {
   }
 }
 
-/** Each template once more as `bench-NAME.json`: the same root file system, one processor and no checks, which take minutes there. */
+/** Each template once more as `bench-NAME.json`: the same root file system, a small machine and no checks, which take minutes there. */
 async function packSpecs(target: string): Promise<void> {
   for (const name of templates) {
     const { checks: _, ...spec } = writtenSpec(await resolveTemplate(KilnHome.fromEnvironment(), name));
-    const lean = { ...spec, name: `bench-${name}`, vcpu: 1 };
+    const lean = { ...spec, name: `bench-${name}`, vcpu: 1, memory_mib: LEAN_MIB };
     await writeFile(join(target, `bench-${name}.json`), JSON.stringify(lean));
   }
 }
