@@ -2,12 +2,11 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { firecrackerFolders } from "@kiln/host/vmm/firecracker/find.ts";
-import { isFree, listSlots } from "@kiln/host/vmm/firecracker/nbd/list-slots.ts";
+import { leftNodes } from "@kiln/host/vmm/firecracker/nbd/left-slots.ts";
+import { listSlots } from "@kiln/host/vmm/firecracker/nbd/list-slots.ts";
 import { listCgroups } from "@kiln/host/vmm/jail/cgroups.ts";
 import { leftovers } from "./leftovers.ts";
 
-/** Where Kiln makes device nodes for VMs. */
-const NODES = "/dev/kiln";
 const LOOK_AGAIN_MS = 200;
 
 /**
@@ -21,11 +20,11 @@ export async function hostState(home: string): Promise<string[]> {
     (await readdir(join(home, folder), { withFileTypes: true }).catch(() => []))
       .filter((entry) => entry.isSocket())
       .map(({ name }) => `socket ${join(folder, name)}`);
-  const slots = await listSlots();
-  const free = new Set(slots.filter(isFree).map(({ number }) => `nbd${number}`));
   const lines = [
-    ...slots.filter(({ directory }) => below(directory)).map(({ number }) => `slot nbd${number}`),
-    ...(await readdir(NODES).catch(() => [])).filter((name) => free.has(name)).map((name) => `node ${name}`),
+    ...(await listSlots())
+      .filter(({ directory }) => below(directory))
+      .map(({ number }) => `slot nbd${number}`),
+    ...(await leftNodes()).map((name) => `node ${name}`),
     ...(await listCgroups()).filter(({ directory }) => below(directory)).map(({ group }) => `group ${group}`),
     ...[...(await firecrackerFolders())].filter(below).map((folder) => `firecracker ${folder}`),
     ...(await leftovers(home, 0)).map((line) => line.replace(/^process \d+:/, "process")),

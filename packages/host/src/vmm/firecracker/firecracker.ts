@@ -7,7 +7,7 @@ import type { SnapshotFiles, Vm, VmConfig, Vmm } from "../vmm.ts";
 import { adoptFirecracker } from "./adopt.ts";
 import { configurationIdentity } from "./configuration.ts";
 import { killFirecrackers } from "./find.ts";
-import { leftSlots } from "./nbd/left-slots.ts";
+import { leftNodes, leftSlots } from "./nbd/left-slots.ts";
 import { NbdSlots } from "./nbd/slots.ts";
 import {
   type FirecrackerProbe,
@@ -108,6 +108,7 @@ async function end(wanted: (directory: string) => boolean): Promise<void> {
     // In the care of a process that lives, it is detached by that one.
     if (wanted(directory)) await SLOTS.free(number, directory).catch(passCare);
   }
+  if ((await leftNodes()).length > 0) await SLOTS.sweep();
 }
 
 function passCare(error: unknown): void {

@@ -7,6 +7,7 @@
 #     ID bind SLOT                          ID ok      from now on it is disconnected when nobody has it open any more
 #     ID detach SLOT BACKEND                ID ok      when the kernel has let go of it
 #     ID free SLOT BACKEND                  ID ok      the same of one that a process which is gone has left
+#     ID sweep                              ID ok      when no node of a slot that nobody has is left
 #                                           ID error busy|kernel MESSAGE
 #
 # Words are percent-encoded. Of each slot in its care it holds a lock for the whole host; a server that went away is connected to again. The
@@ -260,9 +261,10 @@ sub sweep_nodes {
     my $lock = lock_slot($slot) or next;
     unlink $path if is_free($slot);
   }
+  return "";
 }
 
-my %requests = (free => \&free_slot, attach => \&attach, adopt => \&adopt, bind => \&bind_slot, detach => \&detach);
+my %requests = (free => \&free_slot, sweep => \&sweep_nodes, attach => \&attach, adopt => \&adopt, bind => \&bind_slot, detach => \&detach);
 
 sub answer {
   my ($id, $name, @words) = map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, shift;

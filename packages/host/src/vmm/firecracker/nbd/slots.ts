@@ -7,7 +7,7 @@ import { checkNbdModule } from "./module.ts";
 
 const SCRIPT = join(import.meta.dirname, "slots.pl");
 /** Where the device nodes are that a VM gets: its own, beside those of the host's device manager. */
-const NODES = "/dev/kiln";
+export const NODES = "/dev/kiln";
 /** How long the helper may take for one request, in milliseconds: it gives up its own waits before. */
 const HELPER_PATIENCE_MS = 90_000;
 
@@ -87,6 +87,11 @@ export class NbdSlots {
    */
   async free(number: number, directory: string): Promise<void> {
     await this.#request("free", String(number), directory);
+  }
+
+  /** Removes device nodes of slots that nobody has: of a helper that was killed. */
+  async sweep(): Promise<void> {
+    await this.#request("sweep");
   }
 
   async #request(...words: string[]): Promise<string> {
