@@ -1,4 +1,3 @@
-import { z } from "zod";
 import { KilnError } from "../../errors.ts";
 import { killProcess } from "../../os/kill-process.ts";
 import { isAlive, type ProcessId } from "../../os/process-id.ts";
@@ -19,8 +18,6 @@ import { connectAgent } from "./vsock.ts";
 
 /** How long a Firecracker that runs may take to answer its new owner, in milliseconds. */
 const ADOPTION_PATIENCE_MS = 30_000;
-
-const InstanceInfo = z.object({ state: z.enum(["Not started", "Running", "Paused"]) });
 
 /** Takes up a Firecracker that a process which is gone had started in `config.directory`. @throws KilnError `VM_FAILED`. */
 export async function adoptFirecracker(
@@ -47,7 +44,7 @@ export async function adoptFirecracker(
   try {
     const api = new FirecrackerApi(await connectWhenListening(paths.apiSocket, until));
     return await api.during(until, async () => {
-      const { state } = InstanceInfo.parse(await api.get("/"));
+      const state = await api.state();
       const slot = await adoptSlot(slots, config);
       const agent = new AgentWire(state === "Running" ? await connectAgent(paths.vsock, until) : undefined);
       const process = new AdoptedVmm("Firecracker", id, paths.log, cgroup, api.closed);

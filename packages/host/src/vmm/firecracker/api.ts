@@ -7,6 +7,8 @@ import { KilnError } from "../../errors.ts";
 /** Longest answer that is read, in bytes. */
 const MAX_ANSWER_BYTES = 65_536;
 
+const InstanceInfo = z.object({ state: z.enum(["Not started", "Running", "Paused"]) });
+
 const Fault = z.object({ fault_message: z.string().max(MAX_ANSWER_BYTES) });
 
 /** Every request goes by the connection that is there: its end is the end of Firecracker. */
@@ -58,9 +60,9 @@ export class FirecrackerApi {
     await this.#ask("PATCH", path, body);
   }
 
-  /** @returns the answer as it came: whoever asks knows its schema. @throws KilnError `VM_FAILED`. */
-  async get(path: string): Promise<unknown> {
-    return parse(await this.#ask("GET", path, undefined));
+  /** What its guest does. @throws KilnError `VM_FAILED`. */
+  async state(): Promise<z.infer<typeof InstanceInfo>["state"]> {
+    return InstanceInfo.parse(parse(await this.#ask("GET", "/", undefined))).state;
   }
 
   /** @param reason what requests that are under way, and all later ones, fail with. */

@@ -5,6 +5,7 @@ import type { VmmProcess } from "../process.ts";
 import type { SnapshotFiles, Vm, VmConfig, VmExit } from "../vmm.ts";
 import type { AgentWire } from "./agent-wire.ts";
 import type { FirecrackerApi } from "./api.ts";
+import { prepareRequest } from "./configuration.ts";
 import type { NbdSlot, NbdSlots } from "./nbd/slots.ts";
 import { saveFirecracker } from "./save.ts";
 import { pathsIn } from "./view.ts";
@@ -30,6 +31,8 @@ export interface FirecrackerParts {
 export class FirecrackerVm implements Vm {
   readonly #parts: FirecrackerParts;
   readonly #slotReleased: Promise<void>;
+  /** Whether its devices were written since it stands still. */
+  #isWritten = false;
 
   constructor(parts: FirecrackerParts) {
     this.#parts = parts;
@@ -63,6 +66,10 @@ export class FirecrackerVm implements Vm {
 
   async resume(): Promise<void> {
     const { api, agent, config, process } = this.#parts;
+    // Said to a machine that runs, it would cut the guest off.
+    if ((await api.state()) === "Running") return;
+    if (!this.#isWritten) await this.#prepare();
+    this.#isWritten = false;
     await api.patch("/vm", { state: "Resumed" });
     if (agent.isAttached) return;
     const until = AbortSignal.any([process.gone, AbortSignal.timeout(AGENT_PATIENCE_MS)]);
@@ -85,6 +92,16 @@ export class FirecrackerVm implements Vm {
     const { api, agent, config, uid } = this.#parts;
     agent.detach();
     await saveFirecracker({ api, directory: config.directory, pid: this.pid, uid }, files, type, signal);
+    this.#isWritten = true;
+  }
+
+  /** Has the guest told that its connections are over, though nothing is written. */
+  async #prepare(): Promise<void> {
+    const { api, agent } = this.#parts;
+    agent.detach();
+    const { path, body } = prepareRequest();
+    const refused = await api.put(path, body).catch((error: unknown) => error);
+    if (!(refused instanceof KilnError && refused.code === "VM_FAILED")) throw refused;
   }
 
   async stop(): Promise<void> {
