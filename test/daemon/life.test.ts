@@ -144,6 +144,19 @@ describe("a sandbox's life", { timeout: 600_000 }, () => {
     }
   });
 
+  test("what is built for one engine is not built for another", async () => {
+    const created = daemon.client.sandbox({ image: "python", network: "none", engine: "firecracker" });
+    const answer = await created.then(
+      async (sandbox) => {
+        await sandbox.kill();
+        return "there is one";
+      },
+      ({ code }) => code,
+    );
+    // Where this host has no Firecracker, that is what there is to say.
+    assert.ok(["there is one", "HOST_UNSUPPORTED"].includes(answer), answer);
+  });
+
   test("limits of processes and of room on the host hold", async () => {
     await using sandbox = await daemon.client.sandbox({
       image: "python",

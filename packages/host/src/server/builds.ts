@@ -170,10 +170,10 @@ export class Builds implements AsyncDisposable {
 
   async #accept(entry: Entry): Promise<void> {
     const { home } = this.#options;
-    const { spec, vcpu, memoryMib, save } = entry.request;
+    const { spec, vcpu, memoryMib, engine, save } = entry.request;
     try {
       // What is built already is known sooner than a process is started, and waits for no other.
-      const isBuilt = (await findBootable(home, spec, { vcpu, memoryMib })) !== undefined;
+      const isBuilt = (await findBootable(home, spec, { vcpu, memoryMib, engine })) !== undefined;
       if (!isBuilt) await entry.files.write(entry.build);
       else if (save) await saveTemplate(home, spec);
       if (hasEnded(entry)) return; // Cancelled meanwhile.
