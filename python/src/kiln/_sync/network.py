@@ -6,6 +6,7 @@ the daemon closes the connection, and may find the answer gone with it.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import ssl
@@ -79,7 +80,7 @@ class Stream(httpcore.NetworkStream):
         if info == "ssl_object":
             return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
         if info == "is_readable":
-            return bool(self._poll(select.POLLIN, 0))
+            return self._socket.fileno() < 0 or bool(self._poll(select.POLLIN, 0))
         return None
 
     def _wait(self, timeout: float | None) -> tuple[bool, bool]:
@@ -92,7 +93,10 @@ class Stream(httpcore.NetworkStream):
 
     def _poll(self, events: int, timeout: float | None) -> int:
         poll = select.poll()
-        poll.register(self._socket, events)
+        try:
+            poll.register(self._socket, events)
+        except ValueError as error:  # Another thread has closed it.
+            raise OSError(errno.EBADF, "the connection was closed") from error
         found = poll.poll(None if timeout is None else timeout * 1000)
         return found[0][1] if found else 0
 
