@@ -1,5 +1,4 @@
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { open, readdir, readFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { systemErrorCode } from "../errors.ts";
@@ -89,20 +88,21 @@ export const recordFormat = FORMAT;
 
 /**
  * Writes a sandbox's record so that a reader, or a restart after kill -9, sees the old one or the new one. It is not
- * forced to the disk unless it is to be `durable`: a host that loses power loses its running sandboxes anyway; what has to last is synced
- * where it is made. Such a write is a copy into the page cache: by way of the thread pool it would take ten times as long.
+ * forced to the disk: a host that loses power loses its running sandboxes anyway; what has to last is synced where it
+ * is made.
  */
 export async function writeRecord(home: KilnHome, record: SandboxRecord, durable = false): Promise<void> {
   const folder = home.sandbox(record.id);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, RECORD_FILE);
-  const text = `${JSON.stringify(record)}\n`;
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if (durable) {
-    await using file = await open(`${path}.new`, "w", 0o600);
-    await file.writeFile(text);
-    await file.sync();
-  } else writeFileSync(`${path}.new`, text, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  const file = await open(`${path}.new`, "w", 0o600);
+  try {
+    await file.writeFile(`${JSON.stringify(record)}\n`);
+    if (durable) await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
 }
 
 /** A sandbox's folder in which no valid record is. */
