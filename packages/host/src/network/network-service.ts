@@ -55,7 +55,8 @@ export class NetworkService implements AsyncDisposable {
   async add(options: NetworkOptions): Promise<void> {
     const server = await this.#running();
     await server.add(options);
-    this.#entries.set(options.id, options);
+    // As the server tells of it: one that is found again is compared.
+    this.#entries.set(options.id, NetworkOptions.parse(options));
   }
 
   /** Ends a sandbox's network, and all its connections. Removing what is not there is fine. */

@@ -34,11 +34,12 @@ export async function serveExecConnection(
   let pending: Buffer = Buffer.alloc(0);
   let running = false;
   const take = (chunk: Buffer) => {
-    pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
-    if (running || pending.length < HEADER_BYTES) {
-      if (running) socket.destroy();
+    if (running) {
+      socket.destroy();
       return;
     }
+    pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
+    if (pending.length < HEADER_BYTES) return;
     const length = pending.readUInt32BE(1);
     const end = HEADER_BYTES + length;
     if (pending.readUInt8(0) !== EVENT || length > MAX_REQUEST_BYTES || pending.length > end) {

@@ -21,7 +21,7 @@ const AGENT_PORT = "kiln.agent";
 
 /**
  * Translated code that QEMU keeps under software emulation, in MiB: a part of the guest's memory, within limits. What is touched of it is private
- * memory of every VM. When it is full QEMU throws all of it away: a guest of 5 GiB that runs much took five times as long with 128 as with 512.
+ * memory of every VM. When it is full QEMU throws all of it away: with 128 the work of a guest of 5 GiB that runs much took two to six times as long as with 512.
  */
 const TRANSLATION_CACHE = { part: 1 / 8, leastMib: 128, mostMib: 512 };
 
