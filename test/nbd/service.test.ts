@@ -157,9 +157,10 @@ test("a server that starts while its owner is killed is the next owner's, and th
   };
   const script = `
     import { DiskService } from "@kiln/host/block/disk-service.ts";
+    setInterval(() => {}, 1000); // It ends by the kill alone, however early its server is there.
     console.log("begins");
     await DiskService.attach(${JSON.stringify(directory)});`;
-  for (const ms of [0, 50, 150, 300]) {
+  for (const ms of [0, 50, 150, 300, 2000]) {
     const owner = spawn(process.execPath, ["--input-type=module", "-e", script], {
       stdio: ["ignore", "pipe", "inherit"],
       cwd: import.meta.dirname,
