@@ -1,5 +1,5 @@
 # Stands in for Firecracker and its guest, as the user UID, in the network namespace it is started in: takes the tap device, asks who has
-# 10.0.2.2, prints the answer in hexadecimal, and stays until its input ends. `perl tap-guest.pl UID`
+# 10.0.2.2, prints the answer in hexadecimal, and stays until it is killed. `perl tap-guest.pl UID`
 use strict;
 use warnings;
 my ($uid) = @ARGV;
@@ -25,4 +25,4 @@ while (1) {
   syswrite STDOUT, unpack("H*", $frame) . "\n";
   last;
 }
-<STDIN>;
+sleep;

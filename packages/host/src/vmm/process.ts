@@ -1,15 +1,10 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { open } from "node:fs/promises";
-import type { Socket } from "node:net";
 import { KilnError } from "../errors.ts";
 import { killProcess } from "../os/kill-process.ts";
 import { type ProcessId, processId } from "../os/process-id.ts";
 import { Cgroup, type CgroupLimits } from "./jail/cgroups.ts";
+import type { Launcher, LauncherLine } from "./jail/launcher.ts";
 import { lastWords } from "./log.ts";
 import type { VmExit } from "./vmm.ts";
-
-/** How much of a VMM's last words is kept. */
-const LAST_WORDS_CHARACTERS = 2_000;
 
 /** A process that runs a VM, whoever started it. */
 export interface VmmProcess {
@@ -25,14 +20,18 @@ export interface VmmProcess {
 export interface LaunchOptions {
   /** What it is called in messages: `QEMU`. */
   program: string;
-  /** A file descriptor, or what has one, that it inherits as its descriptor 3. */
-  inherited?: number | Socket | undefined;
+  /** What a launcher is told to lock it up. */
+  jail: readonly LauncherLine[];
+  /** A file that it reads as its descriptor 3. */
+  input?: string | undefined;
+  /** Whether the host's kernel is to give it no large pages. */
+  smallPages?: boolean | undefined;
   /** Whether it outlives this process. @default false */
   detached?: boolean | undefined;
   /** File for what it has to say. @default it is kept in memory, as far as `exited` tells of it */
   log?: string | undefined;
-  /** Descriptor of its standard output. @default it is thrown away */
-  output?: number | undefined;
+  /** File that takes the place of its standard output. @default it is thrown away */
+  output?: string | undefined;
   /** Variables it has beside PATH. */
   env?: Readonly<Record<string, string>>;
   /** Folder of the VM, which its control group is named after, and what it may use. */
@@ -63,37 +62,41 @@ export class VmmChild implements VmmProcess {
     this.#stop = stop;
   }
 
-  /** @param words a command that becomes the VMM. @throws KilnError `VM_FAILED` when it cannot be started. */
+  /** Has `launcher` become the VMM. @throws KilnError `VM_FAILED` when it cannot be started. */
   static async start(
-    [command, words]: [string, string[]],
-    { program, inherited, detached = false, log: logPath, output, env, cgroup }: LaunchOptions,
+    launcher: Launcher,
+    command: [string, readonly string[]],
+    { program, jail, input, smallPages, detached = false, log, output, env, cgroup }: LaunchOptions,
   ): Promise<VmmChild> {
-    await using log = logPath === undefined ? undefined : await open(logPath, "a", 0o600);
     const making = Cgroup.make(cgroup.directory, cgroup);
-    const child = spawn(command, words, {
-      stdio: [
-        "ignore",
-        output ?? "ignore",
-        log?.fd ?? "pipe",
-        ...(inherited === undefined ? [] : [inherited]),
+    const { child } = launcher;
+    const environment = { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent", ...env };
+    launcher.become(
+      [
+        ...jail,
+        ...Object.entries(environment).map((entry): LauncherLine => ["variable", ...entry]),
+        ...(log === undefined ? [] : [["error", log]]),
+        ...(output === undefined ? [] : [["output", output]]),
+        ...(input === undefined ? [] : [["input", input]]),
+        ...(smallPages ? [["small-pages"]] : []),
+        ...(detached ? [["outlive"]] : []),
       ],
-      env: { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent", ...env },
-      detached,
-    });
+      command,
+      // Detached, it is no reason for this process to stay.
+      !detached,
+    );
     let stopping = false;
     const confined = making.then(async (group) => {
       if (child.pid !== undefined) await group.add(child.pid);
     });
     confined.catch(() => undefined); // Whoever starts it waits for it.
-    const exited = ended(program, child, logPath, () => stopping).then(async (exit) => {
+    const exited = ended(program, launcher, log, () => stopping).then(async (exit) => {
       const group = await making.catch(() => undefined);
       await confined.catch(() => undefined);
       await group?.remove();
       return exit;
     });
     const id = child.pid === undefined ? undefined : await processId(child.pid);
-    // Detached, it is no reason for this process to stay.
-    if (detached) child.unref();
     if (id === undefined) throw new KilnError("VM_FAILED", `the VM did not start: ${(await exited).reason}`);
     return new VmmChild(id, exited, confined, () => {
       stopping = true;
@@ -113,14 +116,11 @@ export class VmmChild implements VmmProcess {
 
 function ended(
   program: string,
-  child: ChildProcess,
+  launcher: Launcher,
   log: string | undefined,
   stopping: () => boolean,
 ): Promise<VmExit> {
-  let heard = "";
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-    heard = (heard + text).slice(-LAST_WORDS_CHARACTERS);
-  });
+  const { child } = launcher;
   return new Promise((resolve) => {
     child.once("error", (error) => resolve({ expected: false, reason: error.message }));
     // "close" rather than "exit": by then its last words have been read.
@@ -129,7 +129,7 @@ function ended(
         signal === null ? `${program} ended with exit code ${code}` : `${program} was killed by ${signal}`;
       // One that ended by itself did so before it was stopped, though that may have been because of its end.
       const expected = stopping() && signal === "SIGKILL";
-      const said = log === undefined ? heard.trim() : await lastWords(log);
+      const said = log === undefined ? launcher.lastWords : await lastWords(log);
       resolve({ expected, reason: said === "" ? how : `${how}: ${said}` });
     });
   });

@@ -1,7 +1,8 @@
-import { open, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
 import { connectWhenListening } from "../connect.ts";
-import { enterJail, type Jail, prepareJail, takeBack, uidOf, VM_FOLDER } from "../jail/jail.ts";
+import { type Jail, lockUp, prepareJail, takeBack, uidOf, VM_FOLDER } from "../jail/jail.ts";
+import type { Launcher } from "../jail/launcher.ts";
 import { Access, openTo } from "../jail/open-to.ts";
 import { VmmChild } from "../process.ts";
 import { StartSteps } from "../start-steps.ts";
@@ -13,7 +14,7 @@ import { folderEnvironment } from "./find.ts";
 import { ensureVmlinux } from "./kernel-image.ts";
 import type { NbdSlots } from "./nbd/slots.ts";
 import type { FirecrackerProbe } from "./probe.ts";
-import type { TapLink, Taps } from "./tap/taps.ts";
+import type { Taps } from "./tap/taps.ts";
 import { PATHS, pathsIn, type Sources, visibleTo } from "./view.ts";
 import { AGENT_PATIENCE_MS, FirecrackerVm } from "./vm.ts";
 import { connectAgent } from "./vsock.ts";
@@ -50,7 +51,7 @@ export async function startFirecracker(
   unused.defer(() => tap.stop());
   const sources = await sourcesOf(config, files, mode);
   const jail = await prepareJail(directory, probe.isolation, visibleTo(binary, slot.node, sources));
-  const child = await launch(jail, config, { uid, mode, tap });
+  const child = await launch(tap.launcher, jail, config, mode);
   const steps = new StartSteps("Firecracker", child.gone, signal);
   try {
     const paths = pathsIn(directory);
@@ -94,32 +95,23 @@ async function sourcesOf({ kernel }: VmConfig, files: SnapshotFiles, mode: Start
 }
 
 async function launch(
+  launcher: Launcher,
   jail: Jail,
   { directory, detached, vcpu, memoryMib }: VmConfig,
-  { uid, mode, tap }: { uid: number; mode: StartMode; tap: TapLink },
+  mode: StartMode,
 ): Promise<VmmChild> {
   const paths = pathsIn(directory);
-  using _ = { [Symbol.dispose]: () => tap.alive.destroy() }; // From then on it is Firecracker's alone.
-  // Both Firecracker, as its own user, and what starts it write to it.
-  await using log = await open(paths.log, "a", 0o600);
-  await log.chown(uid, uid);
-  await using console = mode === "boot" ? await open(paths.console, "w", 0o600) : undefined;
   const args = ["--api-sock", PATHS.apiSocket, "--log-path", pathsIn(VM_FOLDER).log, "--level", "Error"];
-  // What it inherits is to be there until it has.
-  return await VmmChild.start(
-    enterJail(jail, PATHS.binary, args, {
-      diesWithOwner: !detached,
-      memoryMib,
-      writesFiles: mode === "boot",
-      networkOf: tap.pid,
-    }),
-    {
-      ...{ program: "Firecracker", detached, log: paths.log, output: console?.fd },
-      inherited: tap.alive,
-      env: folderEnvironment(directory),
-      cgroup: { directory, vcpu, memoryMib: memoryMib + OVERHEAD_MIB },
-    },
-  );
+  return await VmmChild.start(launcher, [PATHS.binary, args], {
+    program: "Firecracker",
+    jail: lockUp(jail, { memoryMib, writesFiles: mode === "boot" }),
+    detached,
+    // Both Firecracker and what becomes it write to it.
+    log: paths.log,
+    output: mode === "boot" ? paths.console : undefined,
+    env: folderEnvironment(directory),
+    cgroup: { directory, vcpu, memoryMib: memoryMib + OVERHEAD_MIB },
+  });
 }
 
 /** A failed boot with the end of what the guest's console said. */

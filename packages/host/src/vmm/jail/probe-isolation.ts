@@ -1,10 +1,10 @@
-import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { Isolation } from "./isolation.ts";
-import { enterJail, prepareJail } from "./jail.ts";
+import { lockUp, prepareJail } from "./jail.ts";
+import { Launcher } from "./launcher.ts";
 
 /** What can be seen from inside: the programs that start a VMM, and QEMU itself. */
 const PROGRAMS = "/usr/";
@@ -39,12 +39,13 @@ async function tryJail(isolation: Isolation): Promise<string | undefined> {
   const directory = await mkdtemp(join(tmpdir(), "kiln-jail-"));
   try {
     const jail = await prepareJail(directory, isolation, []);
-    const [command, words] = enterJail(jail, "/usr/bin/true", [], { diesWithOwner: true, memoryMib: 0 });
-    await promisify(execFile)(command, words, { timeout: PATIENCE_MS });
-    return undefined;
+    const launcher = await Launcher.start({ ownView: isolation.ownView });
+    const ended = once(launcher.child, "close", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    launcher.become(lockUp(jail, { memoryMib: 0 }), ["/usr/bin/true", []], true);
+    const [code] = await ended;
+    return code === 0 ? undefined : launcher.lastWords;
   } catch (error) {
-    const said = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : "";
-    return `namespaces cannot be made here: ${said.split("\n")[0] || String(error)}`;
+    return error instanceof Error ? error.message : String(error);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -1,8 +1,7 @@
-import { open } from "node:fs/promises";
 import { KilnError } from "../../errors.ts";
-import { findCommand } from "../../os/find-command.ts";
 import { connectWhenListening } from "../connect.ts";
-import { enterJail, OVERHEAD_MIB, prepareJail, takeBack } from "../jail/jail.ts";
+import { lockUp, OVERHEAD_MIB, prepareJail, takeBack } from "../jail/jail.ts";
+import { launchersFor } from "../jail/launchers.ts";
 import { VmmChild } from "../process.ts";
 import { StartSteps } from "../start-steps.ts";
 import type { SnapshotFiles, VmConfig } from "../vmm.ts";
@@ -11,12 +10,11 @@ import { awaitLink } from "./link.ts";
 import { keepFrom, letUse } from "./permissions.ts";
 import type { QemuProbe } from "./probe.ts";
 import { QmpClient } from "./qmp.ts";
-import { withSmallPages } from "./small-pages.ts";
 import { type StartMode, viewOf } from "./view.ts";
 import { QemuVm, vmPaths } from "./vm.ts";
 
 /** How long QEMU may take to open its control socket and load a device state, in milliseconds. */
-const QEMU_PATIENCE_MS = 30_000;
+const QEMU_PATIENCE_MS = 60_000;
 
 const CAPABILITIES = [
   { capability: "x-ignore-shared", state: true },
@@ -38,33 +36,31 @@ export async function startQemu(
   const view = viewOf(probe, config, files, mode);
   const jail = await prepareJail(directory, probe.isolation, view.visible);
   await letUse(jail, view, config, files, mode);
-  await using state = mode === "restore" ? await open(files.state, "r") : undefined;
   const args = [
     ...nameArguments(directory),
     ...qemuArguments(view.config, probe.accelerator, view.memory, view.paths),
     // Nothing of the guest runs before this process has said so.
-    ...(state ? ["-incoming", "defer"] : ["-S"]),
+    ...(mode === "restore" ? ["-incoming", "defer"] : ["-S"]),
   ];
-  const child = await VmmChild.start(
-    enterJail(jail, ...(await commandOf(probe, files, args)), {
-      diesWithOwner: !config.detached,
-      memoryMib: config.memoryMib,
-      writesFiles: mode === "boot",
-    }),
-    {
-      program: "QEMU",
-      inherited: state?.fd,
-      detached: config.detached,
-      log: config.detached ? paths.log : undefined,
-      cgroup: { directory, vcpu: config.vcpu, memoryMib: config.memoryMib + OVERHEAD_MIB },
-    },
-  );
+  const launcher = await launchersFor(probe.isolation).take();
+  const child = await VmmChild.start(launcher, [probe.subject.binary, args], {
+    program: "QEMU",
+    jail: lockUp(jail, { memoryMib: config.memoryMib, writesFiles: mode === "boot" }),
+    input: mode === "restore" ? files.state : undefined,
+    smallPages: files.onDemand,
+    detached: config.detached,
+    log: config.detached ? paths.log : undefined,
+    cgroup: { directory, vcpu: config.vcpu, memoryMib: config.memoryMib + OVERHEAD_MIB },
+  });
   const steps = new StartSteps("QEMU", child.gone, signal);
   try {
     const until = steps.within(QEMU_PATIENCE_MS);
     const qmp = new QmpClient(
       await steps.wait("control socket", connectWhenListening(paths.qmpSocket, until)),
     );
+    // Nothing is waited for any longer then.
+    const giveUp = () => qmp.close();
+    until.addEventListener("abort", giveUp);
     // QEMU answers in order: nothing is gained by waiting for one answer before the next command.
     const [agent] = await Promise.all([
       steps.wait("agent's socket", connectWhenListening(paths.agentSocket, until)),
@@ -78,6 +74,7 @@ export async function startQemu(
       ...(mode === "restore" ? [steps.wait("device state", loadState(qmp))] : []),
     ]);
     await steps.wait("start", qmp.execute("cont"));
+    until.removeEventListener("abort", giveUp);
     const template =
       mode === "boot" ? { state: files.state, finish: () => keepFrom(files.memory) } : undefined;
     return new QemuVm({
@@ -88,15 +85,6 @@ export async function startQemu(
     await child.stop();
     throw steps.failure(error, await child.exited);
   }
-}
-
-async function commandOf(
-  { subject }: QemuProbe,
-  files: SnapshotFiles,
-  args: readonly string[],
-): Promise<[string, string[]]> {
-  if (!files.onDemand) return [subject.binary, [...args]];
-  return withSmallPages(findCommand("perl"), subject.binary, args);
 }
 
 async function loadState(qmp: QmpClient): Promise<void> {

@@ -4,79 +4,78 @@ import { stat } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../../errors.ts";
+import { Launcher } from "../../jail/launcher.ts";
 import { Access } from "../../jail/open-to.ts";
+import { Spares } from "../../spares.ts";
 
 /** What makes tap devices. */
 export const TUN = "/dev/net/tun";
 const SCRIPT = join(import.meta.dirname, "tap.pl");
 /** Name of every guest's device: each is in a network namespace of its own. */
 export const TAP = "tap0";
-/** Devices that are there before anybody asks. */
-const SPARE = 2;
-/**
- * How long after one was taken the next is made, in milliseconds: making a network namespace is much of the work of a start, and whoever has taken one
- * is about to start. It is made at once when none is left.
- */
-const REFILL_AFTER_MS = 3_000;
 /** How long a device may take to be there, in milliseconds. */
 const PATIENCE_MS = 60_000;
 
-/** A guest's link: a tap device alone in a network namespace, and the process that passes its frames on. */
+/** A guest's link: a tap device alone in a network namespace, the process that passes its frames on, and one in the namespace that becomes the VMM. */
 export interface TapLink {
-  /** Of a process in the namespace. */
+  /** Of the process that passes frames on. */
   readonly pid: number;
-  /** The link ends with the last process that has this open: the VMM is to inherit it, and whoever starts that to destroy it. */
-  readonly alive: Socket;
+  readonly launcher: Launcher;
   stop(): Promise<void>;
+}
+
+interface SpareLink {
+  device: ChildProcess;
+  launcher: Launcher;
 }
 
 /** This process's links ahead of the VMs that will have them. What is not taken ends with this process. */
 export class Taps {
-  #spare: Promise<ChildProcess>[] = [];
-  #refill: NodeJS.Timeout | undefined;
-
-  /** Makes links ahead. A failure shows in whoever needs one. */
-  warm(): void {
-    while (this.#spare.length < SPARE) {
-      const starting = start();
-      starting.catch(() => undefined);
-      this.#spare.push(starting);
-    }
-  }
+  readonly #spares = new Spares(
+    startLink,
+    ({ device, launcher }) => launcher.isAlive && device.exitCode === null && device.signalCode === null,
+  );
 
   /**
    * Gives the VM in `directory`, whose VMM runs as `uid`, a link. The network server finds it at `network` in there.
-   * @throws KilnError `NETWORK_FAILED`.
+   * @throws KilnError `NETWORK_FAILED`, `VM_FAILED` when no VMM can be locked up.
    */
   async take(directory: string, uid: number): Promise<TapLink> {
-    const child = await this.#next();
-    this.#refillLater();
+    const { device, launcher } = await this.#spares.take();
     await using failed = new AsyncDisposableStack();
-    failed.defer(() => end(child));
-    const { pid, stdin } = child;
-    if (pid === undefined || !(stdin instanceof Socket))
-      throw new KilnError("INTERNAL", "a link has no input");
-    stdin.write(`take ${uid} ${encodeURIComponent(directory)}\n`);
-    await hear(child, "ok");
+    const stop = async () => {
+      launcher.end();
+      await end(device);
+    };
+    failed.defer(stop);
+    const input = inputOf(device);
+    input.write(`take ${uid} ${encodeURIComponent(directory)}\n`);
+    await hear(device, "ok");
+    // From here on it ends with the launcher, and the VMM after that.
+    input.destroy();
     failed.move();
-    return { pid, alive: stdin, stop: () => end(child) };
+    return { pid: Number(device.pid), launcher, stop };
   }
+}
 
-  #refillLater(): void {
-    if (this.#spare.length === 0) this.warm();
-    this.#refill ??= setTimeout(() => {
-      this.#refill = undefined;
-      this.warm();
-    }, REFILL_AFTER_MS).unref();
-  }
+/** The link ends with the last process that has this open: the launcher has it as well. */
+function inputOf({ stdin }: ChildProcess): Socket {
+  if (stdin instanceof Socket) return stdin;
+  throw new KilnError("INTERNAL", "a link has no input");
+}
 
-  /** A spare one that is still there. */
-  async #next(): Promise<ChildProcess> {
-    for (let starting = this.#spare.shift(); starting !== undefined; starting = this.#spare.shift()) {
-      const child = await starting;
-      if (child.exitCode === null && child.signalCode === null) return child;
-    }
-    return start();
+async function startLink(): Promise<SpareLink> {
+  const device = await start();
+  try {
+    const launcher = await Launcher.start({
+      ownView: true,
+      networkOf: device.pid,
+      inherited: inputOf(device),
+    });
+    return { device, launcher };
+  } catch (error) {
+    await end(device);
+    throw error;
   }
 }
 
