@@ -45,7 +45,7 @@ test("what a daemon that was killed left half done is done by the next, and noth
   const before = keeper.pid ?? 0;
   process.kill(before, "SIGSTOP");
   process.kill(await vmOf(dead), "SIGKILL");
-  await mkdir(join(home.sandbox(paused), "vm/root/usr"), { recursive: true });
+  await mkdir(join(home.sandbox(paused), "vm/left"), { recursive: true });
   process.kill(before, "SIGKILL");
   while (keeper.pid === before) await delay(20);
   await keeper.back();

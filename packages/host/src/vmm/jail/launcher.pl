@@ -199,5 +199,5 @@ sub run {
 }
 
 eval { run() };
-print STDERR "it could not be locked up: $@";
+print STDERR "locking it up failed: $@";
 exit 1;

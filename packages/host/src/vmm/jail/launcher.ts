@@ -53,7 +53,7 @@ export class Launcher {
     } catch (cause) {
       launcher.end();
       const said = launcher.lastWords || (cause instanceof Error ? cause.message : String(cause));
-      throw new KilnError("VM_FAILED", `a VM could not be locked up: ${said}`, { cause });
+      throw new KilnError("VM_FAILED", `no VM can be started: ${said}`, { cause });
     }
     launcher.#keepOwner(false);
     return launcher;

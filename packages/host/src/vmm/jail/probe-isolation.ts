@@ -40,10 +40,14 @@ async function tryJail(isolation: Isolation): Promise<string | undefined> {
   try {
     const jail = await prepareJail(directory, isolation, []);
     const launcher = await Launcher.start({ ownView: isolation.ownView });
-    const ended = once(launcher.child, "close", { signal: AbortSignal.timeout(PATIENCE_MS) });
-    launcher.become(lockUp(jail, { memoryMib: 0 }), ["/usr/bin/true", []], true);
-    const [code] = await ended;
-    return code === 0 ? undefined : launcher.lastWords;
+    try {
+      const ended = once(launcher.child, "close", { signal: AbortSignal.timeout(PATIENCE_MS) });
+      launcher.become(lockUp(jail, { memoryMib: 0 }), ["/usr/bin/true", []], true);
+      const [code] = await ended;
+      return code === 0 ? undefined : launcher.lastWords || `exit code ${String(code)}`;
+    } finally {
+      launcher.end();
+    }
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   } finally {
