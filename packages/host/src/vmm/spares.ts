@@ -28,9 +28,12 @@ export class Spares<T> {
     }
   }
 
-  /** Gives one to a VM. @throws what making it does. */
-  async take(): Promise<T> {
-    const spare = await this.#next();
+  /**
+   * Gives one to a VM.
+   * @param isNew whether it has to be made now, to see what the host has mounted a moment ago. @throws what making it does.
+   */
+  async take({ isNew = false }: { isNew?: boolean | undefined } = {}): Promise<T> {
+    const spare = await (isNew ? this.#make() : this.#next());
     clearTimeout(this.#refill);
     const after = this.#made.length === 0 ? REFILL_EMPTY_AFTER_MS : REFILL_AFTER_MS;
     this.#refill = setTimeout(() => this.warm(), after).unref();

@@ -47,7 +47,7 @@ export async function startFirecracker(
   await using unused = new AsyncDisposableStack();
   const slot = await slots.attach(directory, disk, uid);
   unused.defer(() => slots.detach(slot));
-  const tap = await taps.take(directory, uid);
+  const tap = await taps.take(directory, uid, { isNew: files.onDemand });
   unused.defer(() => tap.stop());
   const sources = await sourcesOf(config, files, mode);
   const jail = await prepareJail(directory, probe.isolation, visibleTo(binary, slot.node, sources));

@@ -152,7 +152,7 @@ sub read_request {
     exit 0 unless $got; # Nobody needs it.
     die "the request is too long\n" if length $text > LONGEST_REQUEST;
   }
-  return map { [map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /] } split /\n/, $text;
+  return map { [map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, $_, -1] } split /\n/, $text;
 }
 
 my ($owner, $view, $network) = @ARGV;

@@ -42,7 +42,7 @@ export async function startQemu(
     // Nothing of the guest runs before this process has said so.
     ...(mode === "restore" ? ["-incoming", "defer"] : ["-S"]),
   ];
-  const launcher = await launchersFor(probe.isolation).take();
+  const launcher = await launchersFor(probe.isolation).take({ isNew: files.onDemand });
   const child = await VmmChild.start(launcher, [probe.subject.binary, args], {
     program: "QEMU",
     jail: lockUp(jail, { memoryMib: config.memoryMib, writesFiles: mode === "boot" }),

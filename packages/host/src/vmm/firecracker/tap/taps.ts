@@ -38,10 +38,15 @@ export class Taps {
 
   /**
    * Gives the VM in `directory`, whose VMM runs as `uid`, a link. The network server finds it at `network` in there.
+   * @param options see `Spares.take`.
    * @throws KilnError `NETWORK_FAILED`, `VM_FAILED` when no VMM can be locked up.
    */
-  async take(directory: string, uid: number): Promise<TapLink> {
-    const { device, launcher } = await this.#spares.take();
+  async take(
+    directory: string,
+    uid: number,
+    options: { isNew?: boolean | undefined } = {},
+  ): Promise<TapLink> {
+    const { device, launcher } = await this.#spares.take(options);
     await using failed = new AsyncDisposableStack();
     const stop = async () => {
       launcher.end();
