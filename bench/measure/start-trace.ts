@@ -43,8 +43,12 @@ export class StartTrace implements Disposable {
     });
   }
 
-  /** There are two connections to a VM: the one on which QEMU speaks first is QMP, the other is the agent's. */
+  /**
+   * There are two connections to a VM: the one on which QEMU speaks first is QMP, the other is the agent's. That somebody tries to make one says that
+   * a process which was there before is about to become QEMU.
+   */
   #watchSocket(socket: Socket): void {
+    this.#mark("disk added");
     let role: "unknown" | "qmp" | "agent" = "unknown";
     socket.on("data", (chunk: Buffer | string) => {
       if (role === "agent") return;
