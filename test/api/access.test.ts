@@ -85,6 +85,22 @@ describe("access to the daemon", { timeout: 120_000 }, () => {
     assert.equal((await ask("/", { host: "80-a.localhost" })).status, 401);
   });
 
+  test("a refusal reaches whoever is still sending a short body, and the connection goes on; a long body is told to stop", async () => {
+    for (const method of ["POST", "TRACE"]) {
+      const socket = connect(Number(url.port), url.hostname).setEncoding("utf8");
+      const head = (length: number) =>
+        `${method} /v1/sandboxes/a/processes HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n`;
+      const answer = async () => String(await once(socket, "data"));
+      socket.write(head(10));
+      assert.match(await answer(), /^HTTP\/1.1 401 (?!.*connection: close)/is, method);
+      socket.write(`0123456789${head(2)}`);
+      assert.match(await answer(), /^HTTP\/1.1 401 /, method);
+      socket.write(`{}${head(1_000_000)}`);
+      assert.match(await answer(), /^HTTP\/1.1 401 .*connection: close/is, method);
+      socket.destroy();
+    }
+  });
+
   test("a token lets in until it is revoked; only its hash is kept", async () => {
     const { stdout, code } = await kiln(["token", "create", "tester"], { home });
     assert.equal(code, 0);

@@ -19,6 +19,8 @@ import { answerUpgrades } from "./upgrades.ts";
 
 /** Largest JSON body. A spec or an exec's input is far smaller. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
+/** Longest body that is read though it is not wanted. */
+const MAX_UNWANTED_BYTES = 64 * 1024;
 const MAX_PARAMETER_BYTES = 4096;
 
 /** The daemon's HTTP API. `trusted`: whoever can reach it may use it; otherwise every request needs a token. */
@@ -44,11 +46,12 @@ export async function buildApp(context: DaemonContext, { trusted }: { trusted: b
       request.log.error({ err: thrown, method: request.method, url: request.url }, error.message);
     return reply.code(status).send(errorBody(error));
   });
-  // Of an upload that is refused the rest is not read: who sends it has to be told to stop.
+  // Of an upload that is refused the rest is not read: who sends it has to be told to stop. A short rest is read all the same: it may be on its
+  // way, and closing the connection before it is here takes the answer along.
   app.addHook("onSend", async ({ raw }, reply) => {
-    const hasBody =
-      raw.headers["transfer-encoding"] !== undefined || Number(raw.headers["content-length"] ?? 0) > 0;
-    if (hasBody && !raw.complete && reply.statusCode >= 400) reply.header("connection", "close");
+    const { "transfer-encoding": encoding, "content-length": length = 0 } = raw.headers;
+    const isLong = encoding !== undefined || Number(length) > MAX_UNWANTED_BYTES;
+    if (isLong && !raw.complete && reply.statusCode >= 400) reply.header("connection", "close");
   });
   app.setNotFoundHandler((request, reply) => {
     const error = new KilnError("NOT_FOUND", `there is no ${request.method} ${request.url.split("?")[0]}`, {
