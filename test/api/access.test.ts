@@ -90,7 +90,11 @@ describe("access to the daemon", { timeout: 120_000 }, () => {
       const socket = connect(Number(url.port), url.hostname).setEncoding("utf8");
       const head = (length: number) =>
         `${method} /v1/sandboxes/a/processes HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n`;
-      const answer = async () => String(await once(socket, "data"));
+      const answer = async () => {
+        let text = "";
+        while (!/\r\n\r\n.*\}$/s.test(text)) text += String(await once(socket, "data"));
+        return text;
+      };
       socket.write(head(10));
       assert.match(await answer(), /^HTTP\/1.1 401 (?!.*connection: close)/is, method);
       socket.write(`0123456789${head(2)}`);
