@@ -3,6 +3,7 @@ import { copyFile, mkdtemp, readdir, readlink, rename, rm, writeFile } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { readLower } from "../disk/read-lower.ts";
 import { LowerCache } from "./lower-cache.ts";
 
@@ -17,7 +18,7 @@ async function opened(path: string): Promise<number> {
 }
 
 test("what nobody uses stays open for the next, until it is another file or time is up", async (t) => {
-  t.mock.timers.enable({ apis: ["setTimeout"] });
+  t.mock.timers.enable({ apis: ["setInterval"] });
   const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
   t.after(() => rm(folder, { recursive: true }));
   const base = join(folder, "base");
@@ -45,11 +46,11 @@ test("what nobody uses stays open for the next, until it is another file or time
   assert.equal(await opened(base), 1, "the old one is closed at once");
 
   third.release();
-  t.mock.timers.tick(9_000);
+  t.mock.timers.tick(590_000);
   (await cache.take(source)).release();
-  t.mock.timers.tick(9_000);
+  t.mock.timers.tick(590_000);
   assert.equal(await opened(base), 1);
-  t.mock.timers.tick(2_000);
+  t.mock.timers.tick(10_000);
   assert.equal(await opened(base), 0);
   await assert.rejects(cache.take({ base: join(folder, "none"), layers: [] }), /none/);
 });
@@ -67,4 +68,31 @@ test("one that rests is closed when its file is another", async (t) => {
   assert.equal(readLower(lower, 0, 1)[0], 2);
   assert.equal(await opened(join(folder, "old")), 0);
   release();
+});
+
+test("one that rests is closed soon after its file was removed", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const base = join(folder, "base");
+  await writeFile(base, Buffer.alloc(BLOCK, 1));
+  const cache = new LowerCache();
+  (await cache.take({ base, layers: [] })).release();
+  t.mock.timers.tick(5_000);
+  assert.equal(await opened(base), 1);
+  await rm(base);
+  t.mock.timers.tick(5_000);
+  assert.equal(await opened(base), 0);
+});
+
+test("of many that rest those stay open that were used last", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const cache = new LowerCache();
+  const use = async (name: string) => (await cache.take({ base: join(folder, name), layers: [] })).release();
+  for (const name of "abcde") await writeFile(join(folder, name), Buffer.alloc(BLOCK));
+  for (const name of "abcdae") await use(name);
+  await setImmediate();
+  const open = await Promise.all([..."abcde"].map((name) => opened(join(folder, name))));
+  assert.deepEqual(open, [1, 0, 1, 1, 1]);
 });

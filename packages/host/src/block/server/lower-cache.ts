@@ -3,19 +3,23 @@ import { join } from "node:path";
 import { DATA_FILE } from "../disk/diff.ts";
 import { type Lower, type LowerSource, openLower } from "../disk/lower.ts";
 
-/** How long what nobody uses stays open, in milliseconds, and how much of that: the next disk of the template often comes soon. */
-const IDLE_MS = 10_000;
+/** How long what nobody uses stays open, in milliseconds, and how much of that: opening it is most of a new disk's work. */
+const IDLE_MS = 600_000;
 const MAX_IDLE = 4;
+/** How soon what was removed meanwhile is let go of, in milliseconds: an open file takes room though it has no name. */
+const LOOK_MS = 5_000;
 
 interface Shared {
   readonly lower: Promise<Lower>;
+  readonly source: LowerSource;
   /** Which files they are: another may have taken a name since. Those that are open keep their numbers. */
   readonly files: string;
   users: number;
+  /** While nobody uses it. */
   idle: NodeJS.Timeout | undefined;
 }
 
-/** What lies below the session diffs, opened once for all disks of the same template and closed some time after the last. */
+/** What lies below the session diffs, opened once for all disks of the same template and closed some minutes after the last. */
 export class LowerCache {
   readonly #shared = new Map<string, Shared>();
 
@@ -25,14 +29,13 @@ export class LowerCache {
     const files = identify(source);
     let shared = this.#shared.get(key);
     if (shared === undefined || shared.files !== files) {
-      this.#shared.delete(key);
-      if (shared?.users === 0) this.#close(shared);
-      shared = { lower: openLower(source), files, users: 0, idle: undefined };
+      if (shared?.users === 0) this.#close(key, shared);
+      shared = { lower: openLower(source), source, files, users: 0, idle: undefined };
       this.#shared.set(key, shared);
     }
     const mine = shared;
     mine.users++;
-    clearTimeout(mine.idle);
+    clearInterval(mine.idle);
     let released = false;
     const drop = () => {
       if (released) return false;
@@ -56,17 +59,25 @@ export class LowerCache {
 
   /** Nobody uses it any more. What is fetched from afar needs others that want to rest as well. */
   #rest(key: string, shared: Shared, lower: Lower): void {
-    const end = () => {
-      if (this.#shared.get(key) === shared) this.#shared.delete(key);
-      lower.close();
-    };
-    const idle = [...this.#shared.values()].filter(({ users }) => users === 0).length;
-    if (this.#shared.get(key) !== shared || lower.lazy || idle > MAX_IDLE) end();
-    else shared.idle = setTimeout(end, IDLE_MS).unref();
+    if (this.#shared.get(key) !== shared || lower.lazy) {
+      this.#close(key, shared);
+      return;
+    }
+    let left = IDLE_MS;
+    shared.idle = setInterval(() => {
+      left -= LOOK_MS;
+      if (left <= 0 || identify(shared.source) !== shared.files) this.#close(key, shared);
+    }, LOOK_MS).unref();
+    // The map's order is that in which they began to rest.
+    this.#shared.delete(key);
+    this.#shared.set(key, shared);
+    const idle = [...this.#shared].filter(([, { users }]) => users === 0);
+    if (idle.length > MAX_IDLE && idle[0] !== undefined) this.#close(...idle[0]);
   }
 
-  #close(shared: Shared): void {
-    clearTimeout(shared.idle);
+  #close(key: string, shared: Shared): void {
+    clearInterval(shared.idle);
+    if (this.#shared.get(key) === shared) this.#shared.delete(key);
     void shared.lower.then((lower) => lower.close());
   }
 }
