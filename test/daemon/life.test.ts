@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { KilnClient } from "@kiln/sdk";
 import type { Sandbox } from "@kiln/sdk/sandbox.ts";
 import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
+import { openTestHome } from "../support/home.ts";
 
 const ROUNDS = 10;
 const FORKS = 5;
@@ -201,4 +202,25 @@ describe("a sandbox's life", { timeout: 600_000 }, () => {
     );
     assert.ok(grown < 256, `the daemon's memory grew by ${grown} MiB`);
   });
+});
+
+test("what becomes a VMM waits in a daemon before anybody asks for one", { timeout: 300_000 }, async () => {
+  await using home = await openTestHome();
+  {
+    await using first = await openDaemonHome(home.root);
+    await first.client.build("python");
+  }
+  await using daemon = await openDaemonHome(home.root);
+  const launchers = async () => {
+    const children = await readFile(`/proc/${daemon.pid}/task/${daemon.pid}/children`, "utf8");
+    const commands = await Promise.all(
+      children
+        .trim()
+        .split(" ")
+        .map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
+    );
+    return commands.filter((command) => command.includes("launcher.pl")).length;
+  };
+  for (let attempt = 0; attempt < 200 && (await launchers()) < 2; attempt++) await delay(50);
+  assert.equal(await launchers(), 2);
 });

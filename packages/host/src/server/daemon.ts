@@ -7,7 +7,7 @@ import type { KilnHome } from "../home.ts";
 import { NetworkService } from "../network/network-service.ts";
 import { tryLockFile } from "../os/file-lock.ts";
 import { sweepOwnedFolders } from "../os/owned-folder.ts";
-import { enginesOf } from "../sandbox/engine.ts";
+import { chosenEngine, enginesOf } from "../sandbox/engine.ts";
 import { Sandboxes } from "../sandbox/sandboxes.ts";
 import { VERSION } from "../version.ts";
 import { buildApp } from "./app.ts";
@@ -110,6 +110,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
   cleanup.defer(async () => closing.abort(new KilnError("SHUTTING_DOWN", "the daemon ends")));
   if (options.idleExitMs !== undefined) exitWhenIdle([local], context, options.idleExitMs, idle.resolve);
   log.info({ version: VERSION, socket: home.socket, url, sandboxes: sandboxes.list().length }, "ready");
+  void warmEngine(home, log);
   options.onReady?.({ socket: home.socket, url });
 
   const aborted = new Promise<void>((resolve) => {
@@ -118,6 +119,15 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
   });
   await Promise.race([aborted, idle.promise]);
   log.info({ sandboxes: sandboxes.list().length }, "ends; sandboxes that run go on");
+}
+
+/** The first sandbox is to start as soon as every later one. */
+async function warmEngine(home: KilnHome, log: DaemonContext["log"]): Promise<void> {
+  try {
+    (await chosenEngine(home))?.warm();
+  } catch (error) {
+    log.warn({ err: error }, "nothing was made ahead of the first sandbox");
+  }
 }
 
 /** The socket in KILN_HOME: whoever can open it is its user, or root. */

@@ -79,6 +79,8 @@ export interface Vmm {
    * not resumed under another.
    */
   readonly identity: Readonly<Record<string, string>>;
+  /** Makes ahead what the next start takes, in the background. A failure shows in whoever starts a VM. */
+  warm(): void;
   /** Boots from scratch, with guest memory in `files.memory` so that a snapshot can be taken. */
   boot(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm>;
   /** Continues a snapshot. The memory file is mapped copy-on-write: it is never written to. */

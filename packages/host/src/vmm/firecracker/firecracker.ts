@@ -68,6 +68,11 @@ export class FirecrackerEngine implements Vmm {
     return probe && new FirecrackerEngine(probe);
   }
 
+  warm(): void {
+    SLOTS.warm();
+    TAPS.warm();
+  }
+
   boot(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {
     return startFirecracker({ probe: this.#probe, slots: SLOTS, taps: TAPS }, config, files, "boot", signal);
   }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join, sep } from "node:path";
 import type { ProcessId } from "../../os/process-id.ts";
 import { Cgroup } from "../jail/cgroups.ts";
+import { launchersFor } from "../jail/launchers.ts";
 import type { SnapshotFiles, Vm, VmConfig, Vmm } from "../vmm.ts";
 import { adoptQemu } from "./adopt.ts";
 import { argumentsIdentity } from "./arguments.ts";
@@ -29,6 +30,10 @@ export class QemuEngine implements Vmm {
           : `max, ${Math.round(accelerator.tscKhz / 1_000)} MHz`,
       machine: createHash("sha256").update(argumentsIdentity(accelerator)).digest("hex").slice(0, 16),
     };
+  }
+
+  warm(): void {
+    launchersFor(this.#probe.isolation).warm();
   }
 
   boot(config: VmConfig, files: SnapshotFiles, signal?: AbortSignal): Promise<Vm> {

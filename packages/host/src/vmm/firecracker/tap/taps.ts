@@ -36,6 +36,11 @@ export class Taps {
     ({ device, launcher }) => launcher.isAlive && device.exitCode === null && device.signalCode === null,
   );
 
+  /** Makes some ahead. A failure shows in whoever needs one. */
+  warm(): void {
+    this.#spares.warm();
+  }
+
   /**
    * Gives the VM in `directory`, whose VMM runs as `uid`, a link. The network server finds it at `network` in there.
    * @param options see `Spares.take`.
