@@ -2,12 +2,18 @@ import assert from "node:assert/strict";
 import { copyFile, mkdtemp, readdir, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { readLower } from "../disk/read-lower.ts";
 import { LowerCache } from "./lower-cache.ts";
 
 const BLOCK = 4096;
+
+async function scratch(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
+  t.after(() => rm(folder, { recursive: true }));
+  return folder;
+}
 
 /** How often this process has a file open. */
 async function opened(path: string): Promise<number> {
@@ -19,8 +25,7 @@ async function opened(path: string): Promise<number> {
 
 test("what nobody uses stays open for the next, until it is another file or time is up", async (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
-  const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
-  t.after(() => rm(folder, { recursive: true }));
+  const folder = await scratch(t);
   const base = join(folder, "base");
   await writeFile(base, Buffer.alloc(BLOCK, 1));
   const source = { base, layers: [] };
@@ -56,8 +61,7 @@ test("what nobody uses stays open for the next, until it is another file or time
 });
 
 test("one that rests is closed when its file is another", async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
-  t.after(() => rm(folder, { recursive: true }));
+  const folder = await scratch(t);
   const base = join(folder, "base");
   await writeFile(base, Buffer.alloc(BLOCK, 1));
   const cache = new LowerCache();
@@ -72,8 +76,7 @@ test("one that rests is closed when its file is another", async (t) => {
 
 test("one that rests is closed soon after its file was removed", async (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
-  const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
-  t.after(() => rm(folder, { recursive: true }));
+  const folder = await scratch(t);
   const base = join(folder, "base");
   await writeFile(base, Buffer.alloc(BLOCK, 1));
   const cache = new LowerCache();
@@ -86,8 +89,7 @@ test("one that rests is closed soon after its file was removed", async (t) => {
 });
 
 test("of many that rest those stay open that were used last", async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "kiln-lower-"));
-  t.after(() => rm(folder, { recursive: true }));
+  const folder = await scratch(t);
   const cache = new LowerCache();
   const use = async (name: string) => (await cache.take({ base: join(folder, name), layers: [] })).release();
   for (const name of "abcde") await writeFile(join(folder, name), Buffer.alloc(BLOCK));

@@ -66,7 +66,7 @@ export class LowerCache {
     let left = IDLE_MS;
     shared.idle = setInterval(() => {
       left -= LOOK_MS;
-      if (left <= 0 || identify(shared.source) !== shared.files) this.#close(key, shared);
+      if (left <= 0 || !isStill(shared)) this.#close(key, shared);
     }, LOOK_MS).unref();
     // The map's order is that in which they began to rest.
     this.#shared.delete(key);
@@ -79,6 +79,15 @@ export class LowerCache {
     clearInterval(shared.idle);
     if (this.#shared.get(key) === shared) this.#shared.delete(key);
     void shared.lower.then((lower) => lower.close());
+  }
+}
+
+/** Whether its files have their names. One that cannot be looked at is none that a timer may fail over. */
+function isStill({ source, files }: Shared): boolean {
+  try {
+    return identify(source) === files;
+  } catch {
+    return false;
   }
 }
 
