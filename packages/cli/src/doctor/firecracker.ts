@@ -25,7 +25,7 @@ export async function checkFirecracker(home: KilnHome): Promise<Check> {
   }
   try {
     const { version } = await probeFirecracker(home.probe, kernel);
-    const detail = `version ${version}, under which a guest kernel booted; for sandboxes made with --engine firecracker`;
+    const detail = `version ${version}, under which a guest kernel booted`;
     return { name, status: "ok", detail };
   } catch (error) {
     if (error instanceof KilnError) return note(error.message, error.hint);

@@ -5,8 +5,8 @@ import { dirname } from "node:path";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 
-/** How long a daemon may take to answer, in milliseconds: it may have many sandboxes to take up. */
-const START_PATIENCE_MS = 60_000;
+/** How long a daemon that lives may take to answer, in milliseconds: it may have many sandboxes to take up, on a slow host. */
+const START_PATIENCE_MS = 300_000;
 const POLL_MS = 15;
 /** An automatically started daemon that has nothing to do ends after so long, in milliseconds. */
 const IDLE_EXIT = "10m";

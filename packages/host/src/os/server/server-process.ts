@@ -1,14 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { KilnError } from "../../errors.ts";
+import { EndedError, firstLine, READY_PATIENCE_MS } from "../first-line.ts";
 import { diesWithOwner } from "../owned-process.ts";
 import type { ServerKind } from "./server-kind.ts";
 
-/** How long a server may take to be there, in milliseconds: a moment, but on an emulated processor. */
-const START_TIMEOUT_MS = 60_000;
 const ATTEMPTS = 3;
 /** How long a server that was told to stop may take to do so before it is killed. */
 const END_TIMEOUT_MS = 10_000;
@@ -44,14 +42,12 @@ export async function spawnServer(
     try {
       return await spawnOnce(kind, main, directory, detached, signal);
     } catch (error) {
-      const wasKilled = error instanceof KilnError && error.cause instanceof KilledError;
+      const cause = error instanceof KilnError ? error.cause : undefined;
+      const wasKilled = cause instanceof EndedError && cause.killedBy !== null;
       if (!wasKilled || attempt === ATTEMPTS || signal?.aborted) throw error;
     }
   }
 }
-
-/** The server was ended by a signal, and not by us. */
-class KilledError extends Error {}
 
 /** Another server has the folder. */
 class TakenError extends Error {}
@@ -61,7 +57,7 @@ class TakenError extends Error {}
  * is starting still, or one that is ending.
  */
 export async function whileTaken<T>(work: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + START_TIMEOUT_MS;
+  const deadline = performance.now() + READY_PATIENCE_MS;
   for (;;) {
     try {
       return await work();
@@ -140,22 +136,13 @@ async function spawnOnce(
 }
 
 async function ready(child: ChildProcess, signal: AbortSignal | undefined): Promise<void> {
-  const { stdout } = child;
-  if (stdout === null) throw new Error("no pipe to the server");
-  const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
-  const settled = new AbortController();
-  const either = AbortSignal.any([timeout, settled.signal, ...(signal === undefined ? [] : [signal])]);
   try {
-    await Promise.race([
-      once(stdout, "data", { signal: either }),
-      once(child, "exit", { signal: either }).then(([code, killedBy]) => {
-        if (killedBy !== null) throw new KilledError(`it was killed (${String(killedBy)})`);
-        if (code === TAKEN_EXIT_CODE) throw new TakenError("another one has its folder and does not answer");
-        throw new Error(`it ended with exit code ${String(code)}`);
-      }),
-    ]);
+    await firstLine(child, signal);
+  } catch (cause) {
+    if (cause instanceof EndedError && cause.exitCode === TAKEN_EXIT_CODE)
+      throw new TakenError("another one has its folder and does not answer");
+    throw cause;
   } finally {
-    settled.abort();
-    stdout.destroy();
+    child.stdout?.destroy();
   }
 }

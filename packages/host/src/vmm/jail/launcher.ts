@@ -1,14 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../errors.ts";
+import { firstLine } from "../../os/first-line.ts";
 
 const SCRIPT = join(import.meta.dirname, "launcher.pl");
 /** A folder that is certainly there and that no VMM sees anything of: it is covered in the launcher's mount namespace. */
 const COVERED = import.meta.dirname;
-/** How long a launcher may take to be ready, in milliseconds: a moment, but on an emulated processor. */
-const PATIENCE_MS = 60_000;
 /** How much of what it says is kept, in characters. */
 const LAST_WORDS_CHARACTERS = 2_000;
 
@@ -49,7 +47,7 @@ export class Launcher {
     });
     const launcher = new Launcher(child);
     try {
-      await heardReady(child);
+      await firstLine(child);
     } catch (cause) {
       launcher.end();
       const said = launcher.lastWords || (cause instanceof Error ? cause.message : String(cause));
@@ -94,23 +92,5 @@ export class Launcher {
     const change = keeps ? "ref" : "unref";
     this.child[change]();
     for (const pipe of this.child.stdio) if (pipe instanceof Socket) pipe[change]();
-  }
-}
-
-async function heardReady(child: ChildProcess): Promise<void> {
-  const { stdout } = child;
-  if (stdout === null) throw new Error("it has no output");
-  const settled = new AbortController();
-  const signal = AbortSignal.any([settled.signal, AbortSignal.timeout(PATIENCE_MS)]);
-  try {
-    await Promise.race([
-      once(stdout, "data", { signal }),
-      // "close" rather than "exit": by then what it said has been read.
-      once(child, "close", { signal }).then(([code]) => {
-        throw new Error(`it ended with exit code ${String(code)}`);
-      }),
-    ]);
-  } finally {
-    settled.abort();
   }
 }

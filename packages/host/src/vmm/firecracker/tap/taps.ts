@@ -4,6 +4,7 @@ import { stat } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../../errors.ts";
+import { firstLine } from "../../../os/first-line.ts";
 import { Launcher } from "../../jail/launcher.ts";
 import { Access } from "../../jail/open-to.ts";
 import { Spares } from "../../spares.ts";
@@ -13,8 +14,6 @@ export const TUN = "/dev/net/tun";
 const SCRIPT = join(import.meta.dirname, "tap.pl");
 /** Name of every guest's device: each is in a network namespace of its own. */
 export const TAP = "tap0";
-/** How long a device may take to be there, in milliseconds. */
-const PATIENCE_MS = 60_000;
 
 /** A guest's link: a tap device alone in a network namespace, the process that passes its frames on, and one in the namespace that becomes the VMM. */
 export interface TapLink {
@@ -130,20 +129,14 @@ async function hear(child: ChildProcess, expected: string): Promise<void> {
   const { stdout } = child;
   if (!(stdout instanceof Socket)) throw new KilnError("INTERNAL", "a link's process has no output");
   stdout.ref();
-  const waiting = new AbortController();
-  const until = AbortSignal.any([waiting.signal, AbortSignal.timeout(PATIENCE_MS)]);
-  const gone = () => waiting.abort(new Error("its process is gone"));
-  child.once("error", gone).once("exit", gone);
   try {
-    const [line] = await once(stdout.setEncoding("utf8"), "data", { signal: until });
-    const text = String(line).trim();
-    if (text === expected) return;
-    throw new KilnError("NETWORK_FAILED", `a guest's link could not be made: ${text.replace(/^error /, "")}`);
+    const line = await firstLine(child);
+    if (line === expected) return;
+    throw new KilnError("NETWORK_FAILED", `a guest's link could not be made: ${line.replace(/^error /, "")}`);
   } catch (cause) {
     if (cause instanceof KilnError) throw cause;
     throw new KilnError("NETWORK_FAILED", "a guest's link could not be made", { cause });
   } finally {
-    child.off("error", gone).off("exit", gone);
     stdout.unref();
   }
 }
