@@ -1,15 +1,20 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdirSync, readFileSync } from "node:fs";
 
 /**
  * Milliseconds of processor time the threads of `pid` have used so far: the first field of /proc/PID/task/TID/schedstat,
- * in nanoseconds where /proc/PID/stat has ticks of 10 ms. Other work on the machine moves it far less than wall time.
+ * in nanoseconds where /proc/PID/stat has ticks of 10 ms. Other work on the machine moves it far less than wall time. Read at once: a look
+ * that goes by a pool of threads takes ten times what it looks at.
+ * @throws the system's error when there is no such process.
  */
-export async function processorMs(pid: number): Promise<number> {
+export function processorMs(pid: number): number {
   const folder = `/proc/${pid}/task`;
-  const threads = await readdir(folder);
-  const texts = await Promise.all(
-    // A thread that ends just now is not missed.
-    threads.map((thread) => readFile(`${folder}/${thread}/schedstat`, "utf8").catch(() => "0")),
-  );
-  return texts.reduce((sum, text) => sum + Number(text.split(" ")[0]), 0) / 1e6;
+  let ns = 0;
+  for (const thread of readdirSync(folder)) {
+    try {
+      ns += Number(readFileSync(`${folder}/${thread}/schedstat`, "utf8").split(" ")[0]);
+    } catch {
+      // A thread that ends just now is not missed.
+    }
+  }
+  return ns / 1e6;
 }

@@ -15,7 +15,7 @@ async function kilnStart(context: BenchContext, spans: StartSpans[], processor: 
     const seen = trace.finish();
     if (stdout !== "hi\n") throw new Error(`the sandbox said ${JSON.stringify(stdout)}`);
     if (seen.spans) spans.push(seen.spans);
-    processor.push(await processorMs(sandbox.pid));
+    processor.push(processorMs(sandbox.pid));
     return seen.ms;
   };
 }
@@ -26,7 +26,7 @@ async function floorStart(context: BenchContext, spans: FloorSpans[], processor:
     const created = await floor.create();
     await using vm = created.vm;
     spans.push(created.spans);
-    processor.push(await processorMs(vm.pid));
+    processor.push(processorMs(vm.pid));
     return created.ms;
   };
 }

@@ -67,9 +67,9 @@ export const warm: Row = {
     const processor =
       (pid: number, measure: Measure): Measure =>
       async () => {
-        const before = await processorMs(pid);
+        const before = processorMs(pid);
         await measure();
-        return (await processorMs(pid)) - before;
+        return processorMs(pid) - before;
       };
     for (const { name, title, ...contestants } of cases) {
       const values = await interleave(contestants, runs, context.signal);

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { pythonEnvironment } from "../../script/lib/test/python-environment.ts";
-import { openDaemonHome } from "../support/daemon-home.ts";
+import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
 import { openTestHome } from "../support/home.ts";
 import { SocketProxy } from "../support/socket-proxy.ts";
 
@@ -57,6 +57,7 @@ test("no request, however wrong, is answered by a fault or by nothing", {
     "a daemon runs in this home already, without the limits that forks need here",
   );
   await daemon.client.build("python");
+  const templates = await namesOf(daemon);
   const sandbox = await daemon.client.sandbox({ image: "python", network: "none" });
   const folder = await mkdtemp(join(tmpdir(), "kiln-fuzz-"));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
@@ -88,11 +89,16 @@ test("no request, however wrong, is answered by a fault or by nothing", {
   context.diagnostic(`${requests} requests`);
   assert.ok(requests > 500);
   assert.equal((await daemon.client.health()).status, "ok");
-  // The tool's wrong ways are right now and then: the sandbox they were about may be gone. Others can be made.
+  // The tool's wrong ways are right now and then: the sandbox they were about may be gone, or be a template. Others can be made.
+  for (const name of await namesOf(daemon)) {
+    if (!templates.includes(name)) await daemon.client.templates.remove(name);
+  }
   for await (const other of daemon.client.list()) await other.kill();
   await using fresh = await daemon.client.sandbox({ image: "python", network: "none" });
   assert.equal((await fresh.exec(["echo", "still here"])).stdout, "still here\n");
 });
+
+const namesOf = async ({ client }: DaemonHome) => (await client.templates.list()).map(({ name }) => name);
 
 /** Each field of what creates something, one at a time, is each of these; the template is one that nobody has. */
 const STRANGE: readonly unknown[] = [

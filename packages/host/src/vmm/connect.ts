@@ -1,4 +1,4 @@
-import { watch } from "node:fs";
+import { existsSync, type FSWatcher, watch } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { KilnError, systemErrorCode } from "../errors.ts";
@@ -27,7 +27,7 @@ function attempt(path: string): Promise<Socket | "absent" | "refused"> {
 }
 
 /**
- * Connects to a Unix socket that a process just started is about to make: watches the folder for its name.
+ * Connects to a Unix socket that a process just started is about to make: watches the folder for its name, unless it is there.
  * @throws whatever `signal` was aborted with.
  */
 export async function connectWhenListening(path: string, signal: AbortSignal): Promise<Socket> {
@@ -37,7 +37,8 @@ export async function connectWhenListening(path: string, signal: AbortSignal): P
     });
   }
   let changed = Promise.withResolvers<void>();
-  const watcher = watch(dirname(path), () => changed.resolve());
+  const startWatching = (): FSWatcher => watch(dirname(path), () => changed.resolve());
+  let watcher = existsSync(path) ? undefined : startWatching();
   const aborted = Promise.withResolvers<never>();
   aborted.promise.catch(() => undefined);
   const abort = () => aborted.reject(signal.reason);
@@ -48,11 +49,15 @@ export async function connectWhenListening(path: string, signal: AbortSignal): P
       changed = Promise.withResolvers<void>();
       const result = await attempt(path);
       if (typeof result === "object") return result;
+      if (watcher === undefined) {
+        watcher = startWatching();
+        continue; // It may have come before that.
+      }
       const gap = result === "refused" ? setTimeout(() => changed.resolve(), LISTEN_GAP_MS) : undefined;
       await Promise.race([changed.promise, aborted.promise]).finally(() => clearTimeout(gap));
     }
   } finally {
     signal.removeEventListener("abort", abort);
-    watcher.close();
+    watcher?.close();
   }
 }

@@ -5,12 +5,24 @@ import { KilnError } from "../../errors.ts";
 /** Longest line QEMU may send; its longest answers have a few KiB. */
 const MAX_LINE_BYTES = 1024 * 1024;
 
-const Message = z.union([
-  z.object({ return: z.unknown(), id: z.number() }),
-  z.object({ error: z.object({ class: z.string(), desc: z.string() }), id: z.number().optional() }),
-  z.object({ event: z.string(), data: z.record(z.string(), z.unknown()).optional() }),
-  z.object({ QMP: z.unknown() }),
-]);
+const Answer = z.object({ return: z.unknown(), id: z.number() });
+const Refusal = z.object({
+  error: z.object({ class: z.string(), desc: z.string() }),
+  id: z.number().optional(),
+});
+const Event = z.object({ event: z.string(), data: z.record(z.string(), z.unknown()).optional() });
+const Greeting = z.object({ QMP: z.unknown() });
+
+type Message = z.infer<typeof Answer | typeof Refusal | typeof Event | typeof Greeting>;
+
+/** A message is what it is by one of its keys. @throws what does not parse. */
+function parseMessage(line: string): Message {
+  const value: unknown = JSON.parse(line);
+  const has = (key: string) => typeof value === "object" && value !== null && key in value;
+  if (has("event")) return Event.parse(value);
+  if (has("error")) return Refusal.parse(value);
+  return has("QMP") ? Greeting.parse(value) : Answer.parse(value);
+}
 
 interface Pending {
   command: string;
@@ -100,9 +112,9 @@ export class QmpClient {
   }
 
   #dispatch(line: string): void {
-    let message: z.infer<typeof Message>;
+    let message: Message;
     try {
-      message = Message.parse(JSON.parse(line));
+      message = parseMessage(line);
     } catch (cause) {
       this.#fail(new KilnError("VM_FAILED", "QEMU sent a line that is no QMP message", { cause }));
       return;

@@ -62,11 +62,11 @@ export async function startQemu(
     const giveUp = () => qmp.close();
     until.addEventListener("abort", giveUp);
     // QEMU answers in order: nothing is gained by waiting for one answer before the next command.
+    const answered = steps.wait("first answer", qmp.execute("qmp_capabilities"));
     const [agent] = await Promise.all([
-      steps.wait("agent's socket", connectWhenListening(paths.agentSocket, until)),
-      // Whoever answers here has made all its sockets but the link's, which comes in its own time.
-      steps
-        .wait("first answer", qmp.execute("qmp_capabilities"))
+      // Whoever answers has made all its sockets but the link's, which comes in its own time.
+      answered.then(() => steps.wait("agent's socket", connectWhenListening(paths.agentSocket, until))),
+      answered
         .then(() => steps.wait("link", awaitLink(qmp, paths.networkSocket, until)))
         .then(() => takeBack(jail)),
       steps.wait("control group", child.confined),
