@@ -48,9 +48,10 @@ export async function runTwoDaemons(options: TwoDaemonsOptions): Promise<void> {
     );
     log?.(`round ${round}: ${seen}`);
   }
-  for (const [index, daemon] of daemons.entries()) {
-    await daemon.stop();
-    assert.deepEqual(await changes(homes[index] ?? "", [], PATIENCE_MS), [], "something is left");
+  // Both before the first look: processes are looked at on the whole host.
+  for (const daemon of daemons) await daemon.stop();
+  for (const home of homes) {
+    assert.deepEqual(await changes(home, [], PATIENCE_MS), [], "something is left");
   }
 }
 
