@@ -17,7 +17,7 @@ export class EndedError extends Error {
 }
 
 /**
- * Waits for the first thing that `child` says on its standard output, which is a pipe and not read yet: a process of ours says a line of
+ * Waits for the next thing that `child` says on its standard output, a pipe that nobody else reads: a process of ours says a line of
  * less than a pipe's atomic write when it is ready, or why it will not be.
  * @returns the line.
  * @throws EndedError when it ends without a word; the error of a spawn that failed; an AbortError after `READY_PATIENCE_MS`, or by `signal`.
