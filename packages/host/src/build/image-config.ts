@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { KilnError } from "../errors.ts";
-import { runPodman, tryPodman } from "./podman.ts";
+import { tryPodman } from "./podman.ts";
 import type { PodmanStore } from "./podman-store.ts";
+import { readImages } from "./read-images.ts";
 
 const inspectSchema = z
   .array(
@@ -34,7 +35,7 @@ export async function inspectImage(
   image: string,
   signal?: AbortSignal,
 ): Promise<ImageConfig> {
-  const { stdout } = await runPodman(store, ["image", "inspect", image], signal ? { signal } : {});
+  const { stdout } = await readImages(store, ["image", "inspect", image], signal ? { signal } : {});
   const parsed = inspectSchema.safeParse(JSON.parse(stdout));
   const found = parsed.data?.[0];
   if (found === undefined) {

@@ -91,10 +91,19 @@ export async function runPodman(
 ): Promise<PodmanResult> {
   const result = await tryPodman(store, args, options);
   if (result.exitCode === 0) return result;
-  failOnNoSpace(args, result.stderr);
-  throw new KilnError("INTERNAL", `podman ${args[0]} failed: ${lastLine(result.stderr)}`, {
+  throw podmanError(store, args, result);
+}
+
+/** What is wrong when podman failed though it had no reason to. */
+export function podmanError(
+  store: PodmanStore,
+  args: readonly string[],
+  { exitCode, stderr }: { exitCode: number | undefined; stderr: string },
+): KilnError {
+  if (saysNoSpace(stderr)) return noSpace(`podman ${args[0]}: ${lastLine(stderr)}`);
+  return new KilnError("INTERNAL", `podman ${args[0]} failed: ${lastLine(stderr)}`, {
     hint: "run it by hand to see more",
-    details: { command: ["podman", ...storeFlags(store), ...args], exitCode: result.exitCode },
+    details: { command: ["podman", ...storeFlags(store), ...args], exitCode },
   });
 }
 
@@ -159,10 +168,8 @@ export function streamPodman(
     await lines;
     failOnCancel(result.isCanceled, options.signal);
     failOnMissing("podman", result);
-    if (result.exitCode !== 0) {
-      failOnNoSpace(args, stderr.text());
-      throw new KilnError("INTERNAL", `podman ${args[0]} failed: ${lastLine(stderr.text())}`);
-    }
+    if (result.exitCode === 0) return;
+    throw podmanError(store, args, { exitCode: result.exitCode, stderr: stderr.text() });
   });
   return { stdout: child.stdout, done };
 }
@@ -219,10 +226,6 @@ export const lastLines = (text: string) =>
 function failOnCancel(isCanceled: boolean, signal: AbortSignal | undefined): void {
   if (isCanceled || signal?.aborted)
     throw new KilnError("CANCELLED", "the build was cancelled", { cause: signal?.reason });
-}
-
-function failOnNoSpace(args: readonly string[], stderr: string): void {
-  if (saysNoSpace(stderr)) throw noSpace(`podman ${args[0]}: ${lastLine(stderr)}`);
 }
 
 function failOnMissing(

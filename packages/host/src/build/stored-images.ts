@@ -3,8 +3,9 @@ import { z } from "zod";
 import { KilnError } from "../errors.ts";
 import type { KilnHome } from "../home.ts";
 import { tryLockFile } from "../os/file-lock.ts";
-import { lastLine, runPodman, tryInStore, tryPodman } from "./podman.ts";
+import { lastLine, tryInStore, tryPodman } from "./podman.ts";
 import { type PodmanStore, podmanStore } from "./podman-store.ts";
+import { readImages } from "./read-images.ts";
 import { withStorageDriver } from "./storage-driver.ts";
 
 const listSchema = z.array(
@@ -55,7 +56,7 @@ export async function openQuietStore(home: KilnHome): Promise<QuietStore | "busy
 }
 
 async function listImages(store: PodmanStore): Promise<StoredImage[]> {
-  const { stdout } = await runPodman(store, ["images", "--all", "--format", "json"]);
+  const { stdout } = await readImages(store, ["images", "--all", "--format", "json"]);
   const parsed = listSchema.safeParse(JSON.parse(stdout));
   if (!parsed.success) {
     throw new KilnError("INTERNAL", "podman lists images in a way Kiln does not know", {
