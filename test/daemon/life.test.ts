@@ -7,6 +7,7 @@ import { KilnClient } from "@kiln/sdk";
 import type { Sandbox } from "@kiln/sdk/sandbox.ts";
 import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
 import { openTestHome } from "../support/home.ts";
+import { processesOf } from "../support/leftovers.ts";
 
 const ROUNDS = 10;
 const FORKS = 5;
@@ -210,16 +211,10 @@ test("what becomes a VMM waits in a daemon before anybody asks for one", { timeo
     await using first = await openDaemonHome(home.root);
     await first.client.build("python");
   }
-  await using daemon = await openDaemonHome(home.root);
+  await using _daemon = await openDaemonHome(home.root);
   const launchers = async () => {
-    const children = await readFile(`/proc/${daemon.pid}/task/${daemon.pid}/children`, "utf8");
-    const commands = await Promise.all(
-      children
-        .trim()
-        .split(" ")
-        .map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
-    );
-    return commands.filter((command) => command.includes("launcher.pl")).length;
+    const processes = [...(await processesOf(home.root)).values()];
+    return processes.filter((process) => process.startsWith("launcher.pl: ")).length;
   };
   for (let attempt = 0; attempt < 200 && (await launchers()) < 2; attempt++) await delay(50);
   assert.equal(await launchers(), 2);

@@ -332,7 +332,7 @@ describe("a VM", { timeout: 3_600_000 }, () => {
     const { vm } = other;
     process.kill(vm.pid, "SIGKILL");
     assert.equal((await vm.exited).expected, false);
-    assert.equal(await isAlive(vm.processId), false);
+    assert.equal(isAlive(vm.processId), false);
     return undefined;
   });
 

@@ -21,7 +21,7 @@ async function until(read: () => Promise<string>, launcher: Launcher): Promise<s
   for (let waited = 0; ; waited += 20) {
     const text = await read();
     if (text.includes("\n")) return text;
-    assert.ok(waited < 20_000, `nothing was said but ${launcher.lastWords}`);
+    assert.ok(waited < 20_000, `nothing was said but ${launcher.process.lastWords}`);
     await delay(20);
   }
 }
@@ -83,7 +83,7 @@ describe("a guest's link on a tap device", { timeout: 120_000, skip: unusable },
     // The gateway's own address, in an ARP answer to the guest.
     assert.match(String(answer).trim(), /^024b6b6c6e02024b696c6e0108060001080006040002024b696c6e010a000202/);
     assert.equal((await networks.stats("tap")).linked, true);
-    launcher.end();
+    launcher.process.kill();
     const deadline = Date.now() + 20_000;
     while (
       await access(`/proc/${link.pid}/ns/net`).then(

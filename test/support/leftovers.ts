@@ -3,16 +3,17 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { TEST_MARK } from "./kiln.ts";
 
-/** Command lines of the processes that tests' CLIs started, or that were given a path in `home`, by pid. */
+/** Names and command lines of the processes that tests' CLIs started, or that were given a path in `home`, by pid. */
 export async function processesOf(home: string): Promise<Map<number, string>> {
   const found = new Map<number, string>();
-  for (const name of await readdir("/proc")) {
-    const pid = Number(name);
+  for (const entry of await readdir("/proc")) {
+    const pid = Number(entry);
     if (!Number.isInteger(pid) || pid === process.pid) continue;
     const read = (file: string) => readFile(`/proc/${pid}/${file}`, "latin1").catch(() => "");
     const [command, environment] = [await read("cmdline"), await read("environ")];
     const owned = command.includes(`${home}/`) || environment.includes(TEST_MARK);
-    if (owned && command !== "") found.set(pid, command.replaceAll("\0", " ").slice(0, 200));
+    const name = (await read("comm")).trim();
+    if (owned && command !== "") found.set(pid, `${name}: ${command.replaceAll("\0", " ").slice(0, 200)}`);
   }
   return found;
 }

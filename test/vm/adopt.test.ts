@@ -43,7 +43,7 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
     const { config, disk } = await machines.place();
     const { starter, id } = await startElsewhere(config);
     await killHard(starter);
-    assert.ok(await isAlive(id), "it went with its starter");
+    assert.ok(isAlive(id), "it went with its starter");
     {
       const vm = await vmm.adopt(config, id);
       assert.equal(vm.processId, id);
@@ -51,7 +51,7 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
       assert.equal(await shell(agent, "echo kept >/root/note; echo one"), "one");
       agent.close();
       await vm.release();
-      assert.ok(await isAlive(id), "it was released and is gone");
+      assert.ok(isAlive(id), "it was released and is gone");
     }
     const vm = await vmm.adopt(config, id);
     await vm.pause();
@@ -61,7 +61,7 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
     agent.close();
     await vm.stop();
     assert.deepEqual({ ...(await vm.exited), reason: "" }, { expected: true, reason: "" });
-    assert.equal(await isAlive(id), false);
+    assert.equal(isAlive(id), false);
     await disk.discard();
   });
 
@@ -73,7 +73,7 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
     const vm = await vmm.adopt(config, id);
     process.kill(vm.pid, "SIGKILL");
     assert.equal((await vm.exited).expected, false);
-    assert.equal(await isAlive(id), false);
+    assert.equal(isAlive(id), false);
     await assert.rejects(
       vmm.adopt(config, id),
       (error) => error instanceof KilnError && error.code === "VM_FAILED",
@@ -89,7 +89,7 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
     process.kill(Number.parseInt(id, 10), "SIGSTOP");
     const adopted = vmm.engine === "qemu" ? adoptQemu(config, id, undefined, 2_000) : vmm.adopt(config, id);
     await assert.rejects(adopted, /did not answer and was ended/);
-    assert.equal(await isAlive(id), false);
+    assert.equal(isAlive(id), false);
     await disk.discard();
   });
 
@@ -103,10 +103,10 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
     await vmm.killOthers(machines.directory, [
       places[1].config.directory.slice(machines.directory.length + 1),
     ]);
-    assert.equal(await isAlive(first ?? ""), false);
-    assert.equal(await isAlive(second ?? ""), true);
+    assert.equal(isAlive(first ?? ""), false);
+    assert.equal(isAlive(second ?? ""), true);
     await vmm.kill(places[1].config.directory);
-    assert.equal(await isAlive(second ?? ""), false);
+    assert.equal(isAlive(second ?? ""), false);
     for (const { disk } of places) await disk.discard();
   });
 
@@ -115,7 +115,7 @@ describe("a VM that outlives its starter", { timeout: 600_000 }, () => {
     const { starter, id } = await startElsewhere({ ...config, detached: false });
     await killHard(starter);
     const deadline = performance.now() + 10_000;
-    while (await isAlive(id)) assert.ok(performance.now() < deadline, "it is still there");
+    while (isAlive(id)) assert.ok(performance.now() < deadline, "it is still there");
     await disk.discard();
   });
 });

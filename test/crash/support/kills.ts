@@ -6,7 +6,15 @@ import type { Random } from "../../support/random.ts";
 import type { DaemonKeeper } from "./daemon-keeper.ts";
 
 /** The last two are there with Firecracker alone. */
-export const VICTIMS = ["daemon", "block server", "network server", "vm", "link", "slot helper"] as const;
+export const VICTIMS = [
+  "daemon",
+  "block server",
+  "network server",
+  "vm",
+  "zygote",
+  "link",
+  "slot helper",
+] as const;
 export type Victim = (typeof VICTIMS)[number];
 
 /** How often each is chosen. */
@@ -15,20 +23,23 @@ const CHOICE: readonly Victim[] = [
   ...Array<Victim>(3).fill("block server"),
   ...Array<Victim>(2).fill("vm"),
   "network server",
+  "zygote",
 ];
 const FIRECRACKER_CHOICE: readonly Victim[] = [
   ...Array<Victim>(2).fill("daemon"),
   ...Array<Victim>(3).fill("vm"),
   "block server",
+  "zygote",
   "link",
   "slot helper",
 ];
 
-/** What the command lines of servers and helpers are known by. */
+/** What servers and helpers are known by: name and command line. */
 const PROGRAMS = {
   "block server": "block/server/main.ts",
   "network server": "network/server/main.ts",
-  link: "tap/tap.pl",
+  zygote: "zygote.pl: ",
+  link: "tap.pl: ",
   "slot helper": "nbd/slots.pl",
 } as const;
 

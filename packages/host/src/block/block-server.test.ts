@@ -111,7 +111,7 @@ test("a stopped server leaves nothing but its log", { timeout }, async (t) => {
   const run = join(directory, "run");
   const server = await BlockServer.start({ directory: run });
   await server.stop();
-  assert.equal(await processId(server.pid), undefined);
+  assert.equal(processId(server.pid), undefined);
   assert.deepEqual(await readdir(run), ["server.log"]);
 });
 
@@ -147,7 +147,7 @@ test("an owned server dies with its owner, a detached one can be taken up again"
     });
     const [line] = (await once(owner.stdout, "data")) as [Buffer];
     const pid = Number(line.toString());
-    assert.ok(await processId(pid));
+    assert.ok(processId(pid));
     owner.kill("SIGKILL");
     await once(owner, "exit");
     if (detached) {
@@ -160,7 +160,7 @@ test("an owned server dies with its owner, a detached one can be taken up again"
       await server.stop();
     }
     const deadline = performance.now() + 5_000;
-    while ((await processId(pid)) !== undefined) {
+    while (processId(pid) !== undefined) {
       assert.ok(performance.now() < deadline, "the server is still alive");
       await new Promise((resolve) => setTimeout(resolve, 10));
     }

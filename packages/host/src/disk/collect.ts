@@ -140,7 +140,7 @@ async function collectLeftovers(options: CollectOptions, result: Collected): Pro
   const { home } = options;
   for (const folder of [home.tmp, home.runs, home.uses]) {
     for (const name of await readdir(folder).catch(() => [])) {
-      if (await isAlive(name.split(".")[0] ?? "")) continue;
+      if (isAlive(name.split(".")[0] ?? "")) continue;
       const part = { kind: "leftover", reason: "its process is gone" } as const;
       await remove(join(folder, name), { ...part, name: `${basename(folder)}/${name}` }, options, result);
     }

@@ -51,7 +51,7 @@ export class Uses implements AsyncDisposable {
 
   async #open(): Promise<string> {
     await mkdir(this.#home.uses, { recursive: true, mode: 0o700 });
-    return join(this.#home.uses, `${await ownProcessId()}.${randomBytes(4).toString("hex")}`);
+    return join(this.#home.uses, `${ownProcessId()}.${randomBytes(4).toString("hex")}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -68,7 +68,7 @@ export function stopUses(home: KilnHome, signal?: AbortSignal): Promise<AsyncDis
 export async function readUses(home: KilnHome): Promise<Set<string>> {
   const names = new Set<string>();
   for (const file of await readdir(home.uses).catch(() => [])) {
-    if (!(await isAlive(file.split(".")[0] ?? ""))) continue; // Swept with other leftovers.
+    if (!isAlive(file.split(".")[0] ?? "")) continue; // Swept with other leftovers.
     const text = await readFile(join(home.uses, file), "utf8").catch(() => ""); // Let go of just now.
     for (const name of text.split("\n")) if (name !== "") names.add(name);
   }

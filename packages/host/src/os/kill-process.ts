@@ -7,11 +7,19 @@ const KILL_PATIENCE_MS = 30_000;
 /** The kernel tells only parents of a process's end; anybody else has to look. */
 const LOOK_AGAIN_MS = 5;
 
-async function awaitEnd(id: ProcessId, patienceMs: number): Promise<boolean> {
+/**
+ * Waits until a process is gone that need not be a child.
+ * @param options.patienceMs how long, in milliseconds. @default for ever
+ * @returns whether it is gone.
+ */
+export async function awaitEnd(
+  id: ProcessId,
+  { patienceMs = Number.POSITIVE_INFINITY, lookAgainMs = LOOK_AGAIN_MS } = {},
+): Promise<boolean> {
   const deadline = performance.now() + patienceMs;
-  while (await isAlive(id)) {
+  while (isAlive(id)) {
     if (performance.now() >= deadline) return false;
-    await delay(LOOK_AGAIN_MS);
+    await delay(lookAgainMs, undefined, { ref: Number.isFinite(patienceMs) });
   }
   return true;
 }
@@ -22,12 +30,12 @@ async function awaitEnd(id: ProcessId, patienceMs: number): Promise<boolean> {
  * @throws KilnError `INTERNAL` when it does not go.
  */
 export async function killProcess(id: ProcessId, options: { patienceMs?: number } = {}): Promise<void> {
-  if (await awaitEnd(id, options.patienceMs ?? 0)) return;
+  if (await awaitEnd(id, { patienceMs: options.patienceMs ?? 0 })) return;
   try {
     process.kill(Number.parseInt(id, 10), "SIGKILL");
   } catch (error) {
     if (systemErrorCode(error) !== "ESRCH") throw error;
   }
-  if (await awaitEnd(id, KILL_PATIENCE_MS)) return;
+  if (await awaitEnd(id, { patienceMs: KILL_PATIENCE_MS })) return;
   throw new KilnError("INTERNAL", `process ${id} does not end though it was killed`);
 }

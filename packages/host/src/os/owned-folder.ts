@@ -12,7 +12,7 @@ export interface OwnedFolder extends AsyncDisposable {
 
 /** Makes `<process id>.<random>/` in `parent`. The name tells the owner, so that making it is one step. */
 export async function openOwnedFolder(parent: string): Promise<OwnedFolder> {
-  const path = join(parent, `${await ownProcessId()}.${randomBytes(4).toString("hex")}`);
+  const path = join(parent, `${ownProcessId()}.${randomBytes(4).toString("hex")}`);
   await mkdir(path, { recursive: true, mode: 0o700 });
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
@@ -21,7 +21,7 @@ export async function openOwnedFolder(parent: string): Promise<OwnedFolder> {
 export async function sweepOwnedFolders(parent: string): Promise<void> {
   for (const name of await readdir(parent).catch(() => [])) {
     const owner = name.split(".")[0] ?? "";
-    if (await isAlive(owner)) continue;
+    if (isAlive(owner)) continue;
     await rm(join(parent, name), { recursive: true, force: true }).catch((error: unknown) => {
       if (systemErrorCode(error) !== "EBUSY") throw error;
     });

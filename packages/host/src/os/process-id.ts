@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 export type ProcessId = string;
 
 /** The identity of `pid`, or undefined when no such process is alive (a zombie is not). */
-export async function processId(pid: number): Promise<ProcessId | undefined> {
+export function processId(pid: number): ProcessId | undefined {
   let stat: string;
   try {
     stat = readFileSync(`/proc/${pid}/stat`, "utf8"); // There is no disk behind it.
@@ -22,18 +22,16 @@ export async function processId(pid: number): Promise<ProcessId | undefined> {
 }
 
 /** Whether the process that `id` was made from is still alive. */
-export async function isAlive(id: ProcessId): Promise<boolean> {
+export function isAlive(id: ProcessId): boolean {
   const pid = Number.parseInt(id, 10);
-  return Number.isSafeInteger(pid) && pid > 0 && (await processId(pid)) === id;
+  return Number.isSafeInteger(pid) && pid > 0 && processId(pid) === id;
 }
 
-let self: Promise<ProcessId> | undefined;
+let self: ProcessId | undefined;
 
 /** The identity of this process. */
-export function ownProcessId(): Promise<ProcessId> {
-  self ??= processId(process.pid).then((id) => {
-    if (id === undefined) throw new Error("/proc is not mounted");
-    return id;
-  });
+export function ownProcessId(): ProcessId {
+  self ??= processId(process.pid);
+  if (self === undefined) throw new Error("/proc is not mounted");
   return self;
 }

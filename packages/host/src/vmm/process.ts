@@ -1,6 +1,6 @@
 import { KilnError } from "../errors.ts";
 import { killProcess } from "../os/kill-process.ts";
-import { type ProcessId, processId } from "../os/process-id.ts";
+import type { ProcessId } from "../os/process-id.ts";
 import { Cgroup, type CgroupLimits } from "./jail/cgroups.ts";
 import type { Launcher, LauncherLine } from "./jail/launcher.ts";
 import { lastWords } from "./log.ts";
@@ -69,7 +69,7 @@ export class VmmChild implements VmmProcess {
     { program, jail, input, smallPages, detached = false, log, output, env, cgroup }: LaunchOptions,
   ): Promise<VmmChild> {
     const making = Cgroup.make(cgroup.directory, cgroup);
-    const { child } = launcher;
+    const { process: forked } = launcher;
     const environment = { PATH: process.env.PATH ?? "", TMPDIR: "/nonexistent", ...env };
     launcher.become(
       [
@@ -87,7 +87,7 @@ export class VmmChild implements VmmProcess {
     );
     let stopping = false;
     const confined = making.then(async (group) => {
-      if (child.pid !== undefined) await group.add(child.pid);
+      if (forked.pid !== undefined) await group.add(forked.pid);
     });
     confined.catch(() => undefined); // Whoever starts it waits for it.
     const exited = ended(program, launcher, log, () => stopping).then(async (exit) => {
@@ -96,11 +96,11 @@ export class VmmChild implements VmmProcess {
       await group?.remove();
       return exit;
     });
-    const id = child.pid === undefined ? undefined : await processId(child.pid);
+    const id = forked.id;
     if (id === undefined) throw new KilnError("VM_FAILED", `the VM did not start: ${(await exited).reason}`);
     return new VmmChild(id, exited, confined, () => {
       stopping = true;
-      child.kill("SIGKILL");
+      forked.kill();
     });
   }
 
@@ -114,25 +114,23 @@ export class VmmChild implements VmmProcess {
   }
 }
 
-function ended(
+async function ended(
   program: string,
-  launcher: Launcher,
+  { process: forked }: Launcher,
   log: string | undefined,
   stopping: () => boolean,
 ): Promise<VmExit> {
-  const { child } = launcher;
-  return new Promise((resolve) => {
-    child.once("error", (error) => resolve({ expected: false, reason: error.message }));
-    // "close" rather than "exit": by then its last words have been read.
-    child.once("close", async (code, signal) => {
-      const how =
-        signal === null ? `${program} ended with exit code ${code}` : `${program} was killed by ${signal}`;
-      // One that ended by itself did so before it was stopped, though that may have been because of its end.
-      const expected = stopping() && signal === "SIGKILL";
-      const said = log === undefined ? launcher.lastWords : await lastWords(log);
-      resolve({ expected, reason: said === "" ? how : `${how}: ${said}` });
-    });
-  });
+  const { code, signal } = await forked.ended;
+  // One that ended by itself did so before it was stopped, though that may have been because of its end.
+  const expected = stopping() && code === null && (signal ?? "SIGKILL") === "SIGKILL";
+  const said = log === undefined ? forked.lastWords : await lastWords(log);
+  const how = describeEnd(program, code, signal);
+  return { expected, reason: said === "" ? how : `${how}: ${said}` };
+}
+
+function describeEnd(program: string, code: number | null, signal: NodeJS.Signals | null): string {
+  if (signal !== null) return `${program} was killed by ${signal}`;
+  return code === null ? `${program} ended` : `${program} ended with exit code ${code}`;
 }
 
 /** A VMM that another process started. Its end shows in the end of its control connection. */

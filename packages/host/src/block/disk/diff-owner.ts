@@ -14,7 +14,7 @@ const OWNER_FILE = "owner";
  */
 export async function ownDiff(directory: string): Promise<{ release(): void }> {
   const path = join(directory, OWNER_FILE);
-  const self = await ownProcessId();
+  const self = ownProcessId();
   const mine = `${path}.${self}`;
   writeFileSync(mine, self, { mode: 0o600 });
   try {
@@ -27,7 +27,7 @@ export async function ownDiff(directory: string): Promise<{ release(): void }> {
         if (systemErrorCode(error) !== "EEXIST") throw error;
       }
       const owner = readOwner(path);
-      if (owner !== undefined && (owner === self || (await isAlive(owner)))) break;
+      if (owner !== undefined && (owner === self || isAlive(owner))) break;
       if (!removeStale(path, `${mine}.stale`, owner)) break;
     }
   } finally {

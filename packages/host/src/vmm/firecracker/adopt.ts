@@ -32,7 +32,7 @@ export async function adoptFirecracker(
   const cgroup = await Cgroup.find(directory, pid);
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => cgroup.remove());
-  if (!(await isAlive(id)) || (await directoryOf(pid)) !== directory) {
+  if (!isAlive(id) || (await directoryOf(pid)) !== directory) {
     const said = await lastWords(paths.log);
     throw new KilnError(
       "VM_FAILED",

@@ -46,9 +46,9 @@ export async function killFirecrackers(isWanted: (directory: string) => boolean)
 }
 
 async function look(pid: number): Promise<Found | undefined> {
-  const before = await processId(pid);
+  const before = processId(pid);
   const directory = before === undefined ? undefined : await directoryOf(pid);
   if (before === undefined || directory === undefined) return undefined;
   // The pid may have become another process's in between.
-  return (await processId(pid)) === before ? { process: before, directory } : undefined;
+  return processId(pid) === before ? { process: before, directory } : undefined;
 }

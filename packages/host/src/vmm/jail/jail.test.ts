@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,8 +27,8 @@ describe("a program that is locked up", () => {
     await writeFile(path, "");
     const lines = [...lockUp(jail, { memoryMib: 64 }), ["error", path], ["variable", "PATH", "/usr/bin"]];
     launcher.become(lines, [SHELL, ["-c", script]], true);
-    const [code] = (await once(launcher.child, "close")) as [number];
-    return { code, said: await readFile(path, "utf8"), bytes: (await stat(path)).size };
+    const { code } = await launcher.process.ended;
+    return { code: code ?? -1, said: await readFile(path, "utf8"), bytes: (await stat(path)).size };
   }
 
   async function newJail(name: string, visible: Visible[] = [], of: Isolation = isolation): Promise<Jail> {

@@ -1,13 +1,11 @@
-#!/usr/bin/perl
 # Becomes a VMM that is locked up. Namespaces, and what every VMM sees, are made as soon as it starts, ahead of the VM; the rest when it is told to.
 # Node.js has no calls for any of this, the programs that have would be six, each becoming the next, and Perl is on every Debian and Ubuntu
-# system. Started by launcher.ts:
+# system. Forked by zygote.pl with the words
 #
-#     launcher.pl OWNER VIEW [NAMESPACE]
+#     VIEW [NAMESPACE]
 #
-# OWNER: pid of the process that starts it, with which it dies. VIEW: a folder that may be covered by what the VMM sees, in its own mount
-# namespace only, or "" if it sees what its owner sees. NAMESPACE: the network namespace it is to be in; one of its own without. It says "ready",
-# and then reads lines of percent-encoded words:
+# VIEW: a folder that may be covered by what the VMM sees, in its own mount namespace only, or "" if it sees what its owner sees. NAMESPACE: the
+# network namespace it is to be in; one of its own without. It says "ready", and then reads lines of percent-encoded words:
 #
 #     show file|directory SOURCE TARGET   what it sees of the host
 #     user UID GID                        what it runs as
@@ -17,10 +15,11 @@
 #     input PATH                          what its descriptor 3 reads
 #     variable NAME VALUE                 a variable of its environment, which is empty else
 #     small-pages                         the host's kernel gives it no large pages
-#     outlive                             it does not die with its owner
+#     outlive                             it does not die with the zygote
 #     become PROGRAM ARGUMENT ...         the last line
 #
 # What goes wrong is told on standard error, in one line.
+package Launcher;
 use strict;
 use warnings;
 
@@ -155,8 +154,9 @@ sub read_request {
   return map { [map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, $_, -1] } split /\n/, $text;
 }
 
-my ($owner, $view, $network) = @ARGV;
 sub run {
+  my ($view, $network) = @_;
+  my $owner = $main::zygote;
   die_with($owner);
   if ($view ne "") {
     enter_namespaces($network);
@@ -198,6 +198,10 @@ sub run {
   exec { $words[0] } @words or die "$words[0]: $!\n";
 }
 
-eval { run() };
-print STDERR "locking it up failed: $@";
-exit 1;
+sub main {
+  eval { run(@_) };
+  print STDERR "locking it up failed: $@";
+  exit 1;
+}
+
+\&main;

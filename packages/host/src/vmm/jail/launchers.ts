@@ -2,7 +2,7 @@ import { Spares } from "../spares.ts";
 import type { Isolation } from "./isolation.ts";
 import { Launcher } from "./launcher.ts";
 
-const isAlive = (launcher: Launcher) => launcher.isAlive;
+const isAlive = (launcher: Launcher) => launcher.process.isAlive;
 
 /** Of this process: engines come and go. */
 const LAUNCHERS = {

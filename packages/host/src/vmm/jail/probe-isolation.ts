@@ -1,7 +1,7 @@
-import { once } from "node:events";
 import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Isolation } from "./isolation.ts";
 import { lockUp, prepareJail } from "./jail.ts";
 import { Launcher } from "./launcher.ts";
@@ -41,12 +41,13 @@ async function tryJail(isolation: Isolation): Promise<string | undefined> {
     const jail = await prepareJail(directory, isolation, []);
     const launcher = await Launcher.start({ ownView: isolation.ownView });
     try {
-      const ended = once(launcher.child, "close", { signal: AbortSignal.timeout(PATIENCE_MS) });
       launcher.become(lockUp(jail, { memoryMib: 0 }), ["/usr/bin/true", []], true);
-      const [code] = await ended;
-      return code === 0 ? undefined : launcher.lastWords || `exit code ${String(code)}`;
+      const outOfPatience = delay(PATIENCE_MS, undefined, { ref: false });
+      const end = await Promise.race([launcher.process.ended, outOfPatience]);
+      if (end === undefined) return `nothing happens for ${PATIENCE_MS / 1_000} s`;
+      return end.code === 0 ? undefined : launcher.process.lastWords || `exit code ${end.code}`;
     } finally {
-      launcher.end();
+      launcher.process.kill();
     }
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

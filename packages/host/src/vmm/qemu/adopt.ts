@@ -32,7 +32,7 @@ export async function adoptQemu(
   cleanup.defer(() => cgroup.remove());
   const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   const found = readCommandLine(command.split("\0"));
-  if (!(await isAlive(id)) || found?.directory !== config.directory) {
+  if (!isAlive(id) || found?.directory !== config.directory) {
     const said = await lastWords(log);
     throw new KilnError(
       "VM_FAILED",

@@ -27,11 +27,11 @@ export async function findQemuProcesses(isWanted: (directory: string) => boolean
 }
 
 async function look(pid: number, isWanted: (directory: string) => boolean): Promise<FoundVm | undefined> {
-  const before = await processId(pid);
+  const before = processId(pid);
   if (before === undefined || pid === process.pid) return undefined;
   const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   const directory = readCommandLine(command.split("\0"))?.directory;
   if (directory === undefined || !isWanted(directory)) return undefined;
   // The pid may have become another process's in between.
-  return (await processId(pid)) === before ? { process: before, directory } : undefined;
+  return processId(pid) === before ? { process: before, directory } : undefined;
 }

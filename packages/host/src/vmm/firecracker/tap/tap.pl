@@ -1,12 +1,12 @@
-#!/usr/bin/perl
 # A guest's link: a tap device in a network namespace of its own, which has nothing else, and a Unix socket where the network server finds it as
-# it finds QEMU's: Ethernet frames, each after its length in 4 bytes. Started by taps.ts ahead of the VM:
+# it finds QEMU's: Ethernet frames, each after its length in 4 bytes. Forked by zygote.pl ahead of the VM; taps.ts tells it:
 #
 #                           ready                the device is there
 #     take UID DIRECTORY    ok|error MESSAGE     it is the user's; there is DIRECTORY/network
 #
 # It ends with its input, which the VMM has open in the end: device and namespace go with the two of them, however those end. What guests send
 # is passed on as it is: who looks at it is the network server.
+package Tap;
 use strict;
 use warnings;
 use Errno qw(EAGAIN EINTR ENOBUFS);
@@ -136,21 +136,26 @@ sub serve {
   }
 }
 
-$SIG{PIPE} = "IGNORE";
-my ($tun, $packets) = eval { make_device() };
-if ($@) {
-  syswrite STDOUT, "error $@";
-  exit 1;
+sub main {
+  $SIG{PIPE} = "IGNORE";
+  my ($tun, $packets) = eval { make_device() };
+  if ($@) {
+    syswrite STDOUT, "error $@";
+    exit 1;
+  }
+  syswrite STDOUT, "ready\n";
+  my $line = <STDIN> // exit 0;
+  my ($verb, $uid, $directory) = map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, $line =~ s/\n//r;
+  exit 1 if ($verb // "") ne "take" || !defined $directory;
+  my $listener = eval { take($tun, $uid, $directory) };
+  if ($@) {
+    syswrite STDOUT, "error $@";
+    exit 1;
+  }
+  undef $tun;
+  syswrite STDOUT, "ok\n";
+  serve($packets, $listener);
+  exit 0;
 }
-syswrite STDOUT, "ready\n";
-my $line = <STDIN> // exit 0;
-my ($verb, $uid, $directory) = map { s/%([0-9A-F]{2})/chr hex $1/ger } split / /, $line =~ s/\n//r;
-exit 1 if ($verb // "") ne "take" || !defined $directory;
-my $listener = eval { take($tun, $uid, $directory) };
-if ($@) {
-  syswrite STDOUT, "error $@";
-  exit 1;
-}
-undef $tun;
-syswrite STDOUT, "ok\n";
-serve($packets, $listener);
+
+\&main;

@@ -1,13 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { stat } from "node:fs/promises";
-import { Socket } from "node:net";
 import { join } from "node:path";
 import { KilnError } from "../../../errors.ts";
-import { firstLine } from "../../../os/first-line.ts";
 import { Launcher } from "../../jail/launcher.ts";
 import { Access } from "../../jail/open-to.ts";
 import { Spares } from "../../spares.ts";
+import type { ForkedProcess } from "../../zygote/forked-process.ts";
+import { Zygote } from "../../zygote/zygote.ts";
 
 /** What makes tap devices. */
 export const TUN = "/dev/net/tun";
@@ -24,7 +22,7 @@ export interface TapLink {
 }
 
 interface SpareLink {
-  device: ChildProcess;
+  device: ForkedProcess;
   launcher: Launcher;
 }
 
@@ -32,7 +30,7 @@ interface SpareLink {
 export class Taps {
   readonly #spares = new Spares(
     startLink,
-    ({ device, launcher }) => launcher.isAlive && device.exitCode === null && device.signalCode === null,
+    ({ device, launcher }) => launcher.process.isAlive && device.isAlive,
   );
 
   /** Makes some ahead. A failure shows in whoever needs one. */
@@ -53,35 +51,23 @@ export class Taps {
     const { device, launcher } = await this.#spares.take(options);
     await using failed = new AsyncDisposableStack();
     const stop = async () => {
-      launcher.end();
+      launcher.process.kill();
       await end(device);
     };
     failed.defer(stop);
-    const input = inputOf(device);
-    input.write(`take ${uid} ${encodeURIComponent(directory)}\n`);
+    device.write(`take ${uid} ${encodeURIComponent(directory)}\n`);
     await hear(device, "ok");
-    // From here on it ends with the launcher, and the VMM after that.
-    input.destroy();
+    // From here on it ends with the launcher, which has its input as well, and the VMM after that.
+    device.closeInput();
     failed.move();
     return { pid: Number(device.pid), launcher, stop };
   }
 }
 
-/** The link ends with the last process that has this open: the launcher has it as well. */
-function inputOf({ stdin }: ChildProcess): Socket {
-  if (stdin instanceof Socket) return stdin;
-  throw new KilnError("INTERNAL", "a link has no input");
-}
-
 async function startLink(): Promise<SpareLink> {
   const device = await start();
   try {
-    const launcher = await Launcher.start({
-      ownView: true,
-      networkOf: device.pid,
-      inherited: inputOf(device),
-    });
-    return { device, launcher };
+    return { device, launcher: await Launcher.start({ ownView: true, linkedTo: device }) };
   } catch (error) {
     await end(device);
     throw error;
@@ -106,45 +92,31 @@ export async function checkTaps(): Promise<void> {
   });
 }
 
-async function start(): Promise<ChildProcess> {
-  // A session of its own: it may outlive this process.
-  const child = spawn("perl", [SCRIPT], {
-    stdio: ["pipe", "pipe", "ignore"],
-    detached: true,
-  });
-  child.stdin.on("error", () => undefined); // Its end tells more.
+async function start(): Promise<ForkedProcess> {
+  const device = (await Zygote.get()).fork(SCRIPT, []);
   try {
-    await hear(child, "ready");
+    await hear(device, "ready");
+    return device;
   } catch (error) {
-    await end(child);
+    await end(device);
     throw error;
   }
-  child.unref();
-  if (child.stdin instanceof Socket) child.stdin.unref();
-  return child;
 }
 
-/** Waits for a line; the process is a reason for this one to stay for that long. @throws KilnError with what it says instead. */
-async function hear(child: ChildProcess, expected: string): Promise<void> {
-  const { stdout } = child;
-  if (!(stdout instanceof Socket)) throw new KilnError("INTERNAL", "a link's process has no output");
-  stdout.ref();
+/** Waits for a line. @throws KilnError with what it says instead. */
+async function hear(device: ForkedProcess, expected: string): Promise<void> {
+  let line: string;
   try {
-    const line = await firstLine(child);
-    if (line === expected) return;
-    throw new KilnError("NETWORK_FAILED", `a guest's link could not be made: ${line.replace(/^error /, "")}`);
+    line = await device.line();
   } catch (cause) {
-    if (cause instanceof KilnError) throw cause;
     throw new KilnError("NETWORK_FAILED", "a guest's link could not be made", { cause });
-  } finally {
-    stdout.unref();
   }
+  if (line === expected) return;
+  throw new KilnError("NETWORK_FAILED", `a guest's link could not be made: ${line.replace(/^error /, "")}`);
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, "exit");
-  child.ref();
-  child.kill("SIGKILL");
-  await exited;
+async function end(device: ForkedProcess): Promise<void> {
+  device.keepOwner();
+  device.kill();
+  await device.ended;
 }
