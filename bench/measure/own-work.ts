@@ -4,19 +4,40 @@ import { processorMs } from "./processor-time.ts";
 /** Length of the ticks in /proc/PID/stat, in milliseconds: USER_HZ is 100 on x86. */
 const TICK_MS = 10;
 
-/** Processor time used so far, in milliseconds. */
-export interface Work {
+/** Processor time that others have used so far, in milliseconds. */
+interface Work {
   /** Of children that ended and were waited for, to 10 ms. */
   ended: number;
-  /** Of each process that lives. */
+  /** Of each descendant that lives. */
   byProcess: ReadonlyMap<number, number>;
 }
 
-/** The work of this process and its children, their children and so on. Read at once, as by `processorMs`. */
-export function ownWork(): Work {
+/**
+ * Begins to measure the processor time of this process and its children, their children and so on.
+ *
+ * A look at all of them takes as long as some of what is measured, so this process's own time is taken after the first look and before the second.
+ * It is that of getrusage(2), which counts up to this moment, where /proc/PID/schedstat of a thread that runs is as old as the last tick.
+ *
+ * @returns ends it and gives the time in milliseconds, of all but the process `without`: it may have been one that waited to become something else
+ * at the beginning, and that waited long.
+ */
+export function measureWork(): (without?: number) => number {
+  const before = look();
+  const self = process.cpuUsage();
+  return (without) => {
+    const { user, system } = process.cpuUsage(self);
+    const after = look();
+    const total = ({ ended, byProcess }: Work) =>
+      [...byProcess].reduce((sum, [pid, ms]) => (pid === without ? sum : sum + ms), ended);
+    return (user + system) / 1_000 + total(after) - total(before);
+  };
+}
+
+/** Read at once, as by `processorMs`. */
+function look(): Work {
   const [user, system] = statFields(process.pid).slice(13, 15).map(Number);
   const byProcess = new Map<number, number>();
-  for (const pid of descendants(process.pid)) {
+  for (const pid of childrenOf(process.pid)) {
     try {
       byProcess.set(pid, processorMs(pid));
     } catch {
@@ -26,20 +47,14 @@ export function ownWork(): Work {
   return { ended: ((user ?? 0) + (system ?? 0)) * TICK_MS, byProcess };
 }
 
-/**
- * What was done from `before` to `after` in milliseconds, by all but `without`: it may have been a process that waited to become something else
- * at `before`, and that waited long.
- */
-export function workBetween(before: Work, after: Work, without?: number): number {
-  const total = ({ ended, byProcess }: Work) =>
-    [...byProcess].reduce((sum, [pid, ms]) => (pid === without ? sum : sum + ms), ended);
-  return total(after) - total(before);
-}
-
-function descendants(pid: number): number[] {
+/** With theirs, and so on. */
+function childrenOf(pid: number): number[] {
   try {
-    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
-    return [pid, ...text.split(" ").filter(Boolean).map(Number).flatMap(descendants)];
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ");
+    return children
+      .filter(Boolean)
+      .map(Number)
+      .flatMap((child) => [child, ...childrenOf(child)]);
   } catch {
     return [];
   }

@@ -5,10 +5,9 @@ import { type EngineName, EngineName as Names } from "../../packages/host/src/vm
 import type { Vmm } from "../../packages/host/src/vmm/vmm.ts";
 import type { BenchContext } from "../context.ts";
 import { interleave, type Measure } from "../measure/interleave.ts";
-import { ownWork, workBetween } from "../measure/own-work.ts";
+import { measureWork } from "../measure/own-work.ts";
 import { type PrivateMemory, privateMemory } from "../measure/private-memory.ts";
 import { spanSeries } from "../measure/start-trace.ts";
-import { median } from "../measure/statistics.ts";
 import type { RowResult, RowSkipped } from "../report/result.ts";
 import type { Row } from "./row.ts";
 
@@ -20,14 +19,16 @@ type Part = "disk added" | "guest running" | "agent's answer" | "first echo";
  * as another engine's.
  */
 const REST_MS = 5_000;
+/** Creates before anything is measured: V8 takes up to twice the time for the first ones, and a daemon lives for longer than these. */
+const WARM_UPS = 50;
 
 /** What was seen of one engine's starts, in the order they were made. */
 interface Seen {
   spans: Record<Part, number>[];
   /** Processor time of Kiln's own processes up to the first echo, in milliseconds. */
   work: number[];
-  /** What looking at that takes by itself: one look is in each of them. */
-  looks: number[];
+  /** The same after that, until the next start: what the end of the VM takes, and what is made ahead of the next. */
+  ahead: number[];
   memory: PrivateMemory[];
 }
 
@@ -56,13 +57,17 @@ function watched(bootable: Bootable, mark: (part: Part) => void): Bootable {
   return { ...bootable, vmm };
 }
 
+/** Starts a sandbox, runs its first command, and ends it. */
+async function startOnce(context: BenchContext, bootable: Bootable): Promise<void> {
+  await using sandbox = await (await context.host()).start(bootable, context.signal);
+  await sandbox.agent.run({ argv: ["echo", "hi"] });
+}
+
 /** Starts a sandbox and runs its first command. */
 function start(context: BenchContext, bootable: Bootable, seen: Seen): Measure {
   return async () => {
     const host = await context.host();
-    const workBeforeLooking = ownWork();
-    const workBefore = ownWork();
-    seen.looks.push(workBetween(workBeforeLooking, workBefore));
+    const endOfWork = measureWork();
     const spans: Partial<Record<Part, number>> = {};
     const started = performance.now();
     let before = started;
@@ -71,6 +76,7 @@ function start(context: BenchContext, bootable: Bootable, seen: Seen): Measure {
       spans[part] = now - before;
       before = now;
     };
+    let endOfRest: (() => number) | undefined;
     {
       await using sandbox = await host.start(watched(bootable, mark), context.signal);
       await sandbox.agent.ping();
@@ -80,10 +86,13 @@ function start(context: BenchContext, bootable: Bootable, seen: Seen): Measure {
       if (stdout !== "hi\n") throw new Error(`the sandbox said ${JSON.stringify(stdout)}`);
       seen.spans.push(spans as Record<Part, number>);
       // The VMM was a launcher that waited, and what it had cost by then is no work of this create.
-      seen.work.push(workBetween(workBefore, ownWork(), sandbox.pid));
+      seen.work.push(endOfWork(sandbox.pid));
       seen.memory.push(await privateMemory(sandbox.pid));
+      const measured = measureWork();
+      endOfRest = () => measured(sandbox.pid);
     }
     await delay(REST_MS, undefined, { signal: context.signal });
+    seen.ahead.push(endOfRest());
     return before - started;
   };
 }
@@ -104,9 +113,10 @@ export const engines: Row = {
         continue;
       }
       const label = `${engine} ${bootable.vmm.identity.accelerator}`;
-      const seen: Seen = { spans: [], work: [], looks: [], memory: [] };
+      const seen: Seen = { spans: [], work: [], ahead: [], memory: [] };
       all.set(label, seen);
       contestants[label] = start(context, bootable, seen);
+      for (let made = 0; made < WARM_UPS; made++) await startOnce(context, bootable);
     }
     const values = await interleave(contestants, runs, context.signal);
     return [...results(values, all, runs), ...skipped];
@@ -157,10 +167,16 @@ function results(
     },
     {
       row: "engines-work",
-      title:
-        "processor time of Kiln's own processes, all but the VMM, for one create and echo, in the same runs",
+      title: `processor time of Kiln's own processes, all but the VMM, for one create and echo, in the same runs, after ${WARM_UPS} creates`,
       unit: "ms",
-      series: series(({ work, looks }) => work.map((ms) => ms - median(looks))),
+      series: series(({ work }) => work),
+      ratios,
+    },
+    {
+      row: "engines-ahead",
+      title: "processor time of the same after that: the VM's end, and what is made ahead of the next create",
+      unit: "ms",
+      series: series(({ ahead }) => ahead),
       ratios,
     },
     {

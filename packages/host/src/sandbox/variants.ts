@@ -15,11 +15,20 @@ export const MAX_VARIANTS = 4;
 /** One that was used since is kept whatever their number: a sandbox may be about to start from it. */
 const RECENT_MS = 10 * 60_000;
 
-/** Notes that a sandbox starts from a snapshot. */
+/** Within that a use is not noted again, in milliseconds. */
+const NOTED_FOR_MS = RECENT_MS / 10;
+/** When uses were noted, by the path of the manifest. */
+const noted = new Map<string, number>();
+
+/** Notes that a sandbox starts from a snapshot, to a minute. */
 export async function markUsed(home: KilnHome, snapshotKey: string): Promise<void> {
-  const now = new Date();
+  const { manifest } = snapshotPaths(home.snapshot(snapshotKey));
+  const now = Date.now();
+  const age = now - (noted.get(manifest) ?? Number.NEGATIVE_INFINITY);
+  if (age >= 0 && age < NOTED_FOR_MS) return;
+  noted.set(manifest, now);
   // Only what is removed first depends on it.
-  await utimes(snapshotPaths(home.snapshot(snapshotKey)).manifest, now, now).catch(() => undefined);
+  await utimes(manifest, now / 1_000, now / 1_000).catch(() => undefined);
 }
 
 /**

@@ -38,7 +38,7 @@ export async function connectWhenListening(path: string, signal: AbortSignal): P
   }
   let changed = Promise.withResolvers<void>();
   const startWatching = (): FSWatcher => watch(dirname(path), () => changed.resolve());
-  let watcher = existsSync(path) ? undefined : startWatching();
+  let watcher: FSWatcher | undefined;
   const aborted = Promise.withResolvers<never>();
   aborted.promise.catch(() => undefined);
   const abort = () => aborted.reject(signal.reason);
@@ -47,9 +47,9 @@ export async function connectWhenListening(path: string, signal: AbortSignal): P
     while (true) {
       signal.throwIfAborted();
       changed = Promise.withResolvers<void>();
-      const result = await attempt(path);
+      const result = existsSync(path) ? await attempt(path) : "absent";
       if (typeof result === "object") return result;
-      if (watcher === undefined) {
+      if (result === "absent" && watcher === undefined) {
         watcher = startWatching();
         continue; // It may have come before that.
       }

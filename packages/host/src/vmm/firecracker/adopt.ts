@@ -49,7 +49,7 @@ export async function adoptFirecracker(
       const agent = new AgentWire(state === "Running" ? await connectAgent(paths.vsock, until) : undefined);
       const process = new AdoptedVmm("Firecracker", id, paths.log, cgroup, api.closed);
       cleanup.move();
-      return new FirecrackerVm({ process, api, agent, config, uid: await uidOf(directory), slot, slots });
+      return new FirecrackerVm({ process, api, agent, config, uid: uidOf(directory), slot, slots });
     });
   } catch (cause) {
     if (signal?.aborted) throw new KilnError("CANCELLED", "cancelled while adopting a VM", { cause });

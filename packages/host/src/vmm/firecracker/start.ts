@@ -43,7 +43,7 @@ export async function startFirecracker(
 ): Promise<FirecrackerVm> {
   const { directory, disk } = config;
   const { binary } = probe.subject;
-  const uid = await uidOf(directory);
+  const uid = uidOf(directory);
   await using unused = new AsyncDisposableStack();
   const slot = await slots.attach(directory, disk, uid);
   unused.defer(() => slots.detach(slot));

@@ -1,4 +1,5 @@
-import { chmod, chown, stat } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { chmod, chown } from "node:fs/promises";
 import type { Isolation } from "./isolation.ts";
 import type { LauncherLine } from "./launcher.ts";
 
@@ -40,8 +41,8 @@ export interface Jail {
 }
 
 /** The user id of the VM in `directory`: folders that exist at the same time have different numbers. */
-export async function uidOf(directory: string): Promise<number> {
-  return FIRST_UID + ((await stat(directory)).ino % UIDS);
+export function uidOf(directory: string): number {
+  return FIRST_UID + (statSync(directory).ino % UIDS);
 }
 
 /** Finds out what it takes to lock up the VMM in `directory`, and gives it that folder: `takeBack` ends that before the guest runs. */
@@ -50,17 +51,17 @@ export async function prepareJail(
   isolation: Isolation,
   visible: readonly Visible[],
 ): Promise<Jail> {
-  const groups = await groupsOf(visible);
-  const uid = isolation.ownUser ? await uidOf(directory) : undefined;
+  const groups = groupsOf(visible);
+  const uid = isolation.ownUser ? uidOf(directory) : undefined;
   // The VMM makes its sockets in there.
   if (uid !== undefined) await chown(directory, uid, uid);
   return { directory, isolation, uid, groups, visible };
 }
 
 /** What a user of its own needs to use a device that its group may use. */
-async function groupsOf(visible: readonly Visible[]): Promise<number[]> {
+function groupsOf(visible: readonly Visible[]): number[] {
   const devices = visible.filter(({ target }) => target.startsWith("/dev/"));
-  return Promise.all(devices.map(async ({ source }) => (await stat(source)).gid));
+  return devices.map(({ source }) => statSync(source).gid);
 }
 
 /** The VM's folder as its VMM sees it. */
@@ -95,7 +96,9 @@ export function lockUp(
 /** Makes the VM's folder the host's again: from here on the VMM can neither make nor replace a name in it. */
 export async function takeBack({ directory, uid }: Jail): Promise<void> {
   if (uid === undefined) return;
-  await chown(directory, process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
-  // The VMM has to find the sockets in there still; who else could is kept out by the folders above.
-  await chmod(directory, 0o711);
+  await Promise.all([
+    chown(directory, process.geteuid?.() ?? 0, process.getegid?.() ?? 0),
+    // The VMM has to find the sockets in there still; who else could is kept out by the folders above.
+    chmod(directory, 0o711),
+  ]);
 }
