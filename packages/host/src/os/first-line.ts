@@ -10,7 +10,8 @@ export class EndedError extends Error {
   readonly killedBy: NodeJS.Signals | null;
 
   constructor(exitCode: number | null, killedBy: NodeJS.Signals | null) {
-    super(killedBy === null ? `it ended with exit code ${exitCode}` : `it was killed (${killedBy})`);
+    const known = killedBy === null ? `it ended with exit code ${exitCode}` : `it was killed (${killedBy})`;
+    super(exitCode === null && killedBy === null ? "it ended" : known);
     this.exitCode = exitCode;
     this.killedBy = killedBy;
   }

@@ -10,16 +10,17 @@ const LOOK_AGAIN_MS = 5;
 /**
  * Waits until a process is gone that need not be a child.
  * @param options.patienceMs how long, in milliseconds. @default for ever
+ * @param options.ref whether that is a reason for this process to stay.
  * @returns whether it is gone.
  */
 export async function awaitEnd(
   id: ProcessId,
-  { patienceMs = Number.POSITIVE_INFINITY, lookAgainMs = LOOK_AGAIN_MS } = {},
+  { patienceMs = Number.POSITIVE_INFINITY, lookAgainMs = LOOK_AGAIN_MS, ref = true } = {},
 ): Promise<boolean> {
   const deadline = performance.now() + patienceMs;
   while (isAlive(id)) {
     if (performance.now() >= deadline) return false;
-    await delay(lookAgainMs, undefined, { ref: Number.isFinite(patienceMs) });
+    await delay(lookAgainMs, undefined, { ref });
   }
   return true;
 }

@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import { EndedError, READY_PATIENCE_MS } from "../../os/first-line.ts";
-import { awaitEnd } from "../../os/kill-process.ts";
+import { awaitEnd, killProcess } from "../../os/kill-process.ts";
 import { type ProcessId, processId } from "../../os/process-id.ts";
 
 /** How much of what it says is kept, in characters. */
@@ -100,8 +100,7 @@ export class ForkedProcess {
 
   kill(): void {
     if (!this.#isLost) this.#wire.send("kill");
-    else if (this.#id !== undefined && processId(Number(this.#pid)) === this.#id)
-      process.kill(Number(this.#pid), "SIGKILL");
+    else if (this.#id !== undefined) killProcess(this.#id).catch(() => undefined); // `ended` tells.
   }
 
   /** Makes its life a reason for this process to stay. */
@@ -126,9 +125,13 @@ export class ForkedProcess {
   /** Its zygote is gone. */
   onLost(): void {
     this.#isLost = true;
-    const gone =
-      this.#id === undefined ? Promise.resolve() : awaitEnd(this.#id, { lookAgainMs: LOOK_AGAIN_MS });
-    void gone.then(() => this.#settle({ code: null, signal: null }));
+    void this.#awaitEnd().then(() => this.#settle({ code: null, signal: null }));
+  }
+
+  async #awaitEnd(): Promise<void> {
+    if (this.#id === undefined) return;
+    const ref = this.#held !== undefined;
+    await awaitEnd(this.#id, { lookAgainMs: LOOK_AGAIN_MS, ref });
   }
 
   #settle(end: ProcessEnd): void {
