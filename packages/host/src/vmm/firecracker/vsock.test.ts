@@ -57,6 +57,22 @@ describe("the way to the agent through a vsock device", { timeout: 10_000 }, () 
     socket.destroy();
   });
 
+  test("an attempt that is never answered is made again", async () => {
+    const sockets: Socket[] = [];
+    const ended: Promise<unknown>[] = [];
+    await device((socket, _, times) => {
+      sockets.push(socket);
+      ended.push(once(socket, "close"));
+      if (times === 2) socket.write("OK 1\n");
+    });
+    const socket = await connectAgent(path, until(), 100);
+    socket.write("hello");
+    const [heard] = await once(sockets[1] as Socket, "data");
+    assert.equal(String(heard), "hello");
+    await ended[0];
+    socket.destroy();
+  });
+
   test("what is no answer is refused", async () => {
     for (const answer of ["HTTP/1.1 400\r\n", "OK\n", "OK 12345678901234567890"]) {
       await device((socket) => socket.write(answer));
