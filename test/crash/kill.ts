@@ -116,12 +116,13 @@ export async function killAtRandom(options: {
   return { rounds, killed };
 }
 
-/** What is left beside the daemon and its two servers, when that has had time to go: sandboxes, processes, mounts, names. */
-async function left({ home, sandboxes }: DaemonHome): Promise<string[]> {
+/** What is left beside the daemon, its two servers and what waits to become a VMM, when that has had time to go: sandboxes, processes, mounts, names. */
+async function left({ home, pid, sandboxes }: DaemonHome): Promise<string[]> {
   const own = [
     /main\.ts serve/,
     /flock .*daemon\.lock/,
-    /^process \d+: cat $/,
+    /^process \d+: cat: cat $/,
+    new RegExp(`zygote\\.pl ${pid} $`), // And what it has forked.
     /(block|network)\/server\/main\.ts \S+\/(block|net) $/,
   ];
   for (let attempt = 0; ; attempt++) {

@@ -4,6 +4,7 @@
  *     KILN_HOME=/somewhere node test/engines/leaks.ts --rounds 200 --seed 1 --engine firecracker --template ./bench-python.json
  */
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { EngineChoice, type EngineName } from "@kiln/host/vmm/engines.ts";
 import { TestDaemon } from "../crash/support/test-daemon.ts";
@@ -84,12 +85,15 @@ export async function createAndKill(options: LeakOptions): Promise<LeakReport> {
   return report;
 }
 
+/** Longer than a daemon waits before it makes the next launcher, in milliseconds. */
+const SETTLED_MS = 5_000;
+
 /** What is there once it does not change any more. */
 async function settled(home: string): Promise<string[]> {
-  for (let last = await hostState(home); ; ) {
-    const changed = await changes(home, last, 3_000);
-    if (changed.length === 0) return last;
-    last = await hostState(home);
+  while (true) {
+    const last = await hostState(home);
+    await delay(SETTLED_MS);
+    if ((await changes(home, last, 0)).length === 0) return last;
   }
 }
 
