@@ -19,7 +19,7 @@ type Part = "disk added" | "guest running" | "agent's answer" | "first echo";
  * as another engine's.
  */
 const REST_MS = 5_000;
-/** Creates before anything is measured: V8 takes up to twice the time for the first ones, and a daemon lives for longer than these. */
+/** Creates before anything is measured: the first ones take a third more, until V8 has compiled them, and a daemon lives for longer than these. */
 const WARM_UPS = 50;
 
 /** What was seen of one engine's starts, in the order they were made. */

@@ -13,7 +13,7 @@ import type { Vmm } from "@kiln/host/vmm/vmm.ts";
 import { openTestHome } from "../support/home.ts";
 
 /** More than any boot takes here. */
-const BOOT_TIMEOUT_MS = 30_000;
+const BOOT_TIMEOUT_MS = 60_000;
 /** A size that no other test has. */
 const MEMORY_MIB = 521;
 

@@ -34,6 +34,6 @@ export async function readImages(
       if (removed.exitCode !== 0) throw podmanError(store, args, result);
       halfWritten = undefined;
     }
-    await delay(LOOK_AGAIN_MS, undefined, options.signal ? { signal: options.signal } : {});
+    await delay(LOOK_AGAIN_MS);
   }
 }

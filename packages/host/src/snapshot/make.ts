@@ -22,7 +22,7 @@ import { warmUp } from "./warm-up.ts";
 
 /** How long a guest may take to boot, in milliseconds. Software emulation on a busy host needs several seconds. */
 const BOOT_TIMEOUT_MS = 120_000;
-/** Boots of one snapshot: a guest that says nothing is booted once more. Seen twice in some thousand boots, on both engines, and not understood. */
+/** Boots of one snapshot: a guest that says nothing is booted once more. Seen on either engine, seldom, and not understood. */
 const BOOTS = 2;
 const FIRST_GENERATION = 1;
 /** A lock that is free is had in a few milliseconds. */
@@ -66,7 +66,7 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
         await publishFolder(scratch.path, context.home.snapshot(key));
         break;
       } catch (error) {
-        if (!(error instanceof SilentGuestError) || boots === BOOTS) throw error;
+        if (!isSilence(error) || boots === BOOTS) throw error;
         update("the guest did not answer: it is booted once more");
       }
     }
@@ -76,8 +76,9 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
   });
 }
 
-/** A guest that runs and whose agent does not answer. */
-class SilentGuestError extends KilnError {}
+/** Whether a boot failed because nothing answered in time: that is the error, or what `bootOrExplain` explains. */
+const isSilence = (error: unknown): boolean =>
+  error instanceof KilnError && (error.code === "TIMEOUT" || isSilence(error.cause));
 
 /** Boots the rootfs, warms it up and leaves memory, state, disk layer and manifest in the scratch folder. */
 async function make(
@@ -101,13 +102,11 @@ async function make(
     const started = performance.now();
     update("booting");
     const { vcpu, memoryMib } = subject;
-    const config = { directory: folder, vcpu, memoryMib, kernel, disk: disk.nbd };
-    // Firecracker's device waits for the agent by itself.
-    await using vm = await vmm.boot(config, files, signal).catch((error) => {
-      if (!(error instanceof KilnError) || error.code !== "TIMEOUT") throw error;
-      const { message, hint = "", details = {} } = error;
-      throw new SilentGuestError("VM_FAILED", message, { cause: error, hint, details });
-    });
+    await using vm = await vmm.boot(
+      { directory: folder, vcpu, memoryMib, kernel, disk: disk.nbd },
+      files,
+      signal,
+    );
     const agent = new GuestAgent(vm.agent);
     const identity = makeIdentity("template");
     const handshake = { generation: FIRST_GENERATION, identity, timeoutMs: bootTimeoutMs };
@@ -139,10 +138,8 @@ async function bootOrExplain(vm: Vm, directory: string, handshake: Promise<unkno
     const { reason, expected } = await vm.exited;
     const lines = (await readFile(join(directory, "console.log"), "utf8").catch(() => "")).trim().split("\n");
     const consoleTail = lines.slice(-20);
-    const Failure =
-      expected && error instanceof KilnError && error.code === "TIMEOUT" ? SilentGuestError : KilnError;
     const why = expected ? (error instanceof Error ? error.message : String(error)) : reason;
-    throw new Failure("VM_FAILED", `the guest did not boot: ${why}`, {
+    throw new KilnError("VM_FAILED", `the guest did not boot: ${why}`, {
       cause: error,
       hint:
         consoleTail.join("") === ""

@@ -122,7 +122,7 @@ async function ended(
 ): Promise<VmExit> {
   const { code, signal } = await forked.ended;
   // One that ended by itself did so before it was stopped, though that may have been because of its end.
-  const expected = stopping() && code === null && (signal ?? "SIGKILL") === "SIGKILL";
+  const expected = stopping() && code === null && (signal === null || signal === "SIGKILL");
   const said = log === undefined ? forked.lastWords : await lastWords(log);
   const how = describeEnd(program, code, signal);
   return { expected, reason: said === "" ? how : `${how}: ${said}` };

@@ -67,7 +67,6 @@ sub run {
   $mains{$script}->(@words);
 }
 
-
 # A script gives its main subroutine as its value, and is compiled once.
 sub main_of {
   my ($script) = @_;
