@@ -9,6 +9,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { HOLDER_GRACE_MS } from "@kiln/host/server/hold.ts";
 import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
 import { finish, kiln, startKiln } from "../support/kiln.ts";
 import { leftovers, processesOf } from "../support/leftovers.ts";
@@ -116,6 +117,9 @@ export async function killAtRandom(options: {
   return { rounds, killed };
 }
 
+/** What has had time to go by then, in milliseconds: a client may have been killed between making a sandbox and holding it. */
+const PATIENCE_MS = HOLDER_GRACE_MS + 10_000;
+
 /** What is left beside the daemon, its two servers and what waits to become a VMM, when that has had time to go: sandboxes, processes, mounts, names. */
 async function left({ home, pid, sandboxes }: DaemonHome): Promise<string[]> {
   const own = [
@@ -125,10 +129,11 @@ async function left({ home, pid, sandboxes }: DaemonHome): Promise<string[]> {
     new RegExp(`zygote\\.pl ${pid} $`), // And what it has forked.
     /(block|network)\/server\/main\.ts \S+\/(block|net) $/,
   ];
-  for (let attempt = 0; ; attempt++) {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
     const others = (await leftovers(home, 0)).filter((line) => !own.some((pattern) => pattern.test(line)));
     const all = [...others, ...(await sandboxes())];
-    if (all.length === 0 || attempt >= 100) return all;
+    if (all.length === 0 || performance.now() > deadline) return all;
     await delay(100);
   }
 }

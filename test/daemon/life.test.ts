@@ -1,8 +1,12 @@
 /** What pausing, forking and timeouts keep, and what they must not share. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { HOLDER_GRACE_MS } from "@kiln/host/server/hold.ts";
 import { KilnClient } from "@kiln/sdk";
 import type { Sandbox } from "@kiln/sdk/sandbox.ts";
 import { type DaemonHome, openDaemonHome } from "../support/daemon-home.ts";
@@ -24,6 +28,15 @@ with open("/var/tmp/count", "w") as file:
         file.write("%d\\n" % n)
         file.flush()
         time.sleep(0.005)
+`;
+
+/** Between the answer that there is a sandbox and the connection it lives by. */
+const CREATES_AND_DIES = `
+import { KilnClient } from "@kiln/sdk";
+const client = new KilnClient({ autostart: false });
+const sandbox = await client.sandbox({ image: "python", network: "none", held: true });
+process.stdout.write(sandbox.id + "\\n");
+process.kill(process.pid, "SIGKILL");
 `;
 
 describe("a sandbox's life", { timeout: 600_000 }, () => {
@@ -143,6 +156,22 @@ describe("a sandbox's life", { timeout: 600_000 }, () => {
       for (let attempt = 0; attempt < 100 && (await running()) > 0; attempt++) await delay(50);
       assert.equal(await running(), 0);
       assert.equal((await one.exec(["echo", "on"])).stdout, "on\n");
+    }
+  });
+
+  test("a held sandbox whose client is killed before it holds it ends", async () => {
+    const client = spawn(process.execPath, ["--input-type=module", "-e", CREATES_AND_DIES], {
+      cwd: import.meta.dirname,
+      env: { ...process.env, KILN_HOME: daemon.home },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const id = (await text(client.stdout)).trim();
+    assert.equal(client.signalCode ?? (await once(client, "exit"))[1], "SIGKILL");
+    assert.deepEqual(await daemon.sandboxes(), [`${id} running`]);
+    const deadline = performance.now() + HOLDER_GRACE_MS + 10_000;
+    while ((await daemon.sandboxes()).length > 0) {
+      assert.ok(performance.now() < deadline, "it lives on");
+      await delay(100);
     }
   });
 

@@ -3,7 +3,7 @@ import type { DaemonContext } from "./context.ts";
 import { toSandbox } from "./schemas/sandbox.ts";
 
 /** How long a held sandbox may be without a holder after its creation or a restart of the daemon, in milliseconds. */
-const GRACE_MS = 15_000;
+export const HOLDER_GRACE_MS = 15_000;
 /** A line this often shows a client that the daemon is there, in milliseconds. */
 const HEARTBEAT_MS = 15_000;
 
@@ -21,7 +21,7 @@ export function expectHolder(
     void sandboxes
       .kill(sandbox)
       .catch((error) => log.error({ sandbox: sandbox.id, err: error }, "it could not be killed"));
-  }, GRACE_MS).unref();
+  }, HOLDER_GRACE_MS).unref();
 }
 
 /**

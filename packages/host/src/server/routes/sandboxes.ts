@@ -9,7 +9,7 @@ import type { CreateOptions } from "../../sandbox/new-record.ts";
 import type { App } from "../app-type.ts";
 import type { DaemonContext } from "../context.ts";
 import { errorBody, toKilnError } from "../errors.ts";
-import { hold } from "../hold.ts";
+import { expectHolder, hold } from "../hold.ts";
 import { requestSignal } from "../request-signal.ts";
 import { errors, NDJSON, raw } from "../responses.ts";
 import { NoContent, SandboxIdParam } from "../schemas/common.ts";
@@ -71,6 +71,7 @@ export function addSandboxRoutes(app: App, context: DaemonContext): void {
       return sandboxes.create(launchable, options, signal);
     };
     const sandbox = await untilFound(attempt);
+    expectHolder(context, sandbox);
     metrics.createSeconds.observe({ template: body.template, from }, (performance.now() - started) / 1000);
     return sandbox;
   }
