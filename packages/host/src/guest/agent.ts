@@ -80,19 +80,6 @@ export class GuestAgent {
     return this.#connection.handshake(options);
   }
 
-  /**
-   * Lets go of the wire before its VM goes away to come back: whoever reads a kept process waits, all else that is open
-   * ends with `SANDBOX_STATE`.
-   */
-  suspend(): void {
-    this.#connection.suspend();
-  }
-
-  /** Goes on by the wire of the VM that came back, as `handshake` does. */
-  reconnect(wire: Duplex, options: HandshakeOptions, explain?: Explain): Promise<Ready> {
-    return this.#connection.reconnect(wire, options, explain);
-  }
-
   /** Starts a program. */
   exec(options: ExecOptions): ExecProcess {
     return exec(this.#connection, options);

@@ -44,11 +44,10 @@ interface SentFrame {
 /**
  * One connection to a guest's agent: the handshake, and the streams that share it. Frames of another generation
  * are dropped, a guest that breaks the protocol is given up: every stream ends with the error, and `closed` tells.
- * The wire may be taken away (`suspend`) and another given (`reconnect`).
  */
 export class GuestConnection {
-  #wire: Duplex | undefined;
-  #parser = new FrameParser();
+  readonly #wire: Duplex;
+  readonly #parser = new FrameParser();
   readonly #streams = new Map<number, GuestStream>();
   #generation = 0;
   #nextStream = 1;
@@ -58,26 +57,14 @@ export class GuestConnection {
   #frozenFrom: number | undefined;
   /** Frames that the guest has not surely heard: sent before READY, or not sent at all since the Freeze. */
   #unheard: SentFrame[] = [];
-  #suspended: PromiseWithResolvers<void> | undefined;
   #failure: KilnError | undefined;
   readonly #closed = Promise.withResolvers<KilnError>();
 
   /** `explain` has `EXPLANATION_PATIENCE_MS` to find out. */
   constructor(wire: Duplex, explain?: Explain) {
-    this.#take(wire, explain);
-  }
-
-  #take(wire: Duplex, explain: Explain | undefined): void {
     this.#wire = wire;
-    this.#parser = new FrameParser();
-    wire.on("data", (chunk: Buffer) => {
-      if (this.#wire === wire) this.#receive(chunk);
-    });
-    const broke = async (cause?: Error) => {
-      if (this.#wire !== wire) return;
-      const error = await this.#explain(explain, cause);
-      if (this.#wire === wire) this.fail(error);
-    };
+    wire.on("data", (chunk: Buffer) => this.#receive(chunk));
+    const broke = async (cause?: Error) => this.fail(await this.#explain(explain, cause));
     wire.on("error", (error) => void broke(error));
     wire.once("close", () => void broke());
   }
@@ -110,11 +97,6 @@ export class GuestConnection {
     return this.#generation;
   }
 
-  /** Resolves when streams can be opened; undefined when they can be now. */
-  get available(): Promise<void> | undefined {
-    return this.#suspended?.promise;
-  }
-
   /**
    * Starts a generation. Resolves when the guest has answered; streams may be opened before that.
    * @throws KilnError `TIMEOUT`, `CANCELLED`, `GUEST_PROTOCOL` or `VM_FAILED`.
@@ -134,7 +116,7 @@ export class GuestConnection {
 
     // A guest that was left in the middle of a frame takes the greeting for payload: fill that frame up, greet again.
     const clearLine = setTimeout(
-      () => this.#wire?.write(Buffer.concat([Buffer.alloc(MAX_FRAME_BYTES), handshake.greeting()])),
+      () => this.#wire.write(Buffer.concat([Buffer.alloc(MAX_FRAME_BYTES), handshake.greeting()])),
       READY_PATIENCE_MS,
     );
     const deadline = setTimeout(
@@ -157,14 +139,14 @@ export class GuestConnection {
   #greet(handshake: Handshake): void {
     this.#generation = handshake.generation;
     this.#parser.resync();
-    this.#wire?.write(handshake.greeting());
+    this.#wire.write(handshake.greeting());
     this.#repeat();
   }
 
   /** Sends what the guest has not heard. */
   #repeat(): void {
     for (const { stream, kind, payload, flags } of this.#unheard) {
-      this.#wire?.write(encodeFrame(kind, stream, this.#generation, payload, flags));
+      this.#wire.write(encodeFrame(kind, stream, this.#generation, payload, flags));
     }
   }
 
@@ -180,41 +162,9 @@ export class GuestConnection {
     unwrapReply(await stream.reply, "done");
   }
 
-  /**
-   * Lets go of the wire, of which nobody need hear any more: the VM is to go. Open streams end; whatever can go on
-   * does so after `reconnect`.
-   */
-  suspend(): void {
-    this.#throwIfFailed();
-    const wire = this.#wire;
-    this.#wire = undefined;
-    this.#suspended ??= Promise.withResolvers<void>();
-    const error = new KilnError("SANDBOX_STATE", "the sandbox was paused", { hint: "resume it first" });
-    this.#waiting?.ready.reject(error);
-    this.#waiting = undefined;
-    this.#frozenFrom = undefined;
-    this.#unheard = [];
-    this.#endStreams(error);
-    wire?.destroy();
-  }
-
-  /** Goes on by another wire, to the same guest. As `handshake`. */
-  reconnect(wire: Duplex, options: HandshakeOptions, explain?: Explain): Promise<Ready> {
-    this.#throwIfFailed();
-    const before = this.#wire;
-    this.#take(wire, explain);
-    before?.destroy();
-    const ready = this.handshake(options);
-    this.#suspended?.resolve();
-    this.#suspended = undefined;
-    return ready;
-  }
-
   /** Opens a stream for `request`. What comes goes to `sink`, or else to the stream's own queues. */
   open(request: Request, sink?: StreamSink): GuestStream {
     this.#throwIfFailed();
-    if (this.#suspended)
-      throw new KilnError("SANDBOX_STATE", "the sandbox is paused", { hint: "resume it first" });
     if (this.#streams.size >= MAX_STREAMS) {
       throw new KilnError("LIMIT_REACHED", `${MAX_STREAMS} operations are already running in this sandbox`, {
         hint: "wait for some of them to end",
@@ -242,7 +192,7 @@ export class GuestConnection {
     }
     if (this.#waiting) this.#unheard.push(frame);
     const wire = this.#wire;
-    if (!wire || wire.write(encodeFrame(kind, stream, this.#generation, payload, flags))) return;
+    if (wire.write(encodeFrame(kind, stream, this.#generation, payload, flags))) return;
     await new Promise<void>((resolve) => {
       const done = () => {
         wire.off("drain", done).off("close", done);
@@ -342,9 +292,8 @@ export class GuestConnection {
     if (this.#failure) return;
     this.#failure = error;
     this.#waiting?.ready.reject(error);
-    this.#suspended?.resolve();
     this.#endStreams(error);
     this.#closed.resolve(error);
-    this.#wire?.destroy();
+    this.#wire.destroy();
   }
 }

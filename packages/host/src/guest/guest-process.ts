@@ -126,8 +126,6 @@ export class GuestProcess {
 
   async #run(): Promise<void> {
     while (!this.#over) {
-      if (this.#connection.available) await this.#connection.available;
-      if (this.#over) return;
       const outcome = await this.#attach();
       if (outcome.kind === "again") {
         this.#repeated = true;

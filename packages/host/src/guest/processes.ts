@@ -96,7 +96,6 @@ export class GuestProcesses {
   async wait(id: string, signal?: AbortSignal): Promise<ExitStatus> {
     checkId(id);
     while (true) {
-      if (this.#connection.available) await this.#connection.available;
       signal?.throwIfAborted();
       const value = { id, stdoutOffset: 0n, stderrOffset: 0n, follow: true, silent: true };
       const ignore = { data() {}, end() {}, note() {}, finish() {} };
