@@ -4,6 +4,9 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { KilnError } from "../errors.ts";
 
+/** How flock(1) ends with --nonblock when somebody else has the lock. */
+const HELD_BY_ANOTHER = 1;
+
 export interface LockOptions {
   /** Many holders at once, but none beside an exclusive one. @default false */
   shared?: boolean;
@@ -14,7 +17,7 @@ export interface LockOptions {
  * flock(1) child whose standard input is this process, so a crash of the holder releases it at once: there are no
  * stale locks and nobody polls. Costs one small process, so it is for work that takes seconds.
  *
- * @throws KilnError `CANCELLED` when `signal` fires while waiting.
+ * @throws KilnError `CANCELLED` when `signal` fires while waiting; `INTERNAL` when flock cannot lock for another reason.
  */
 export async function lockFile(
   path: string,
@@ -22,7 +25,7 @@ export async function lockFile(
   options: LockOptions = {},
 ): Promise<AsyncDisposable> {
   const lock = await takeLock(path, [options.shared ? "--shared" : "--exclusive"], signal);
-  if (lock === undefined) throw new KilnError("INTERNAL", `cannot lock ${path}`);
+  if (lock === undefined) throw new KilnError("INTERNAL", `cannot lock ${path}: flock gave up`);
   return lock;
 }
 
@@ -50,15 +53,15 @@ async function takeLock(
   const cancel = () => child.kill("SIGKILL");
   signal?.addEventListener("abort", cancel);
   try {
-    const locked = await Promise.race([
-      once(child.stdout, "data").then(() => true),
-      exited.then(() => false),
-    ]);
+    const end = await Promise.race([once(child.stdout, "data").then(() => undefined), exited]);
     if (signal?.aborted) {
       await release();
       throw new KilnError("CANCELLED", "cancelled while waiting for another build");
     }
-    if (!locked) return undefined;
+    if (end?.[0] === HELD_BY_ANOTHER) return undefined;
+    if (end !== undefined) {
+      throw new KilnError("INTERNAL", `cannot lock ${path}: flock ended with ${end[0] ?? end[1]}`);
+    }
   } finally {
     signal?.removeEventListener("abort", cancel);
   }
