@@ -58,6 +58,7 @@ export async function openS3Kind(): Promise<StoreKind | string> {
 
 async function readVariables(child: ChildProcess): Promise<Record<string, string> | string> {
   const variables: Record<string, string> = {};
+  const heardOut = once(child, "close");
   let said = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     said += text;
@@ -68,5 +69,6 @@ async function readVariables(child: ChildProcess): Promise<Record<string, string
     if (equals < 0) return variables;
     variables[line.slice(0, equals)] = line.slice(equals + 1);
   }
-  return said.trim().split("\n").at(-1) ?? "script/minio said nothing";
+  await heardOut;
+  return said.trim().split("\n").at(-1) || "script/minio said nothing";
 }
