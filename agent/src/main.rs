@@ -79,6 +79,7 @@ fn serve_machine() -> Power {
             return Power::Off;
         }
     };
+    say(&["looking for the host"]);
     let mut agent = match Agent::new(Config::load(config::PATH), Some(machine)) {
         Ok(agent) => agent,
         Err(errno) => {

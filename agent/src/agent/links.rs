@@ -46,6 +46,7 @@ impl Agent {
     pub(super) fn look_for_port(&mut self) -> Result<Option<Stop>, Errno> {
         if let Some(port) = transport::open_port() {
             self.search_until = None;
+            say(&["the host's port is open"]);
             self.add_link(port, LinkKind::Port)?;
         } else if self.search_until.map_or(false, |until| process::now_ms() >= until) {
             self.search_until = None;

@@ -1,5 +1,6 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { DiskService } from "../block/disk-service.ts";
 import { publishFolder } from "../build/artifact-cache.ts";
 import { KilnError } from "../errors.ts";
@@ -24,6 +25,9 @@ import { warmUp } from "./warm-up.ts";
 const BOOT_TIMEOUT_MS = 120_000;
 /** Boots of one snapshot: a guest that says nothing is booted once more. Seen on either engine, seldom, and not understood. */
 const BOOTS = 2;
+/** How long an engine may take to tell what a guest is at, in milliseconds. */
+const DESCRIPTION_PATIENCE_MS = 10_000;
+const MAX_DESCRIPTION_CHARACTERS = 32_000;
 const FIRST_GENERATION = 1;
 /** A lock that is free is had in a few milliseconds. */
 const WAITING_NOTICE_MS = 500;
@@ -67,7 +71,9 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
         break;
       } catch (error) {
         if (!isSilence(error) || boots === BOOTS) throw error;
-        update("the guest did not answer: it is booted once more");
+        const report = context.home.log(`boot-${key.slice(0, 16)}`);
+        await writeFile(report, `${[error.message, error.hint, error.details?.state].flat().join("\n")}\n`);
+        update(`the guest did not answer: it is booted once more; what it was at is in ${report}`);
       }
     }
     const snapshot = findSnapshot(context.home, request.subject);
@@ -77,7 +83,7 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
 }
 
 /** Whether a boot failed because nothing answered in time: that is the error, or what `bootOrExplain` explains. */
-const isSilence = (error: unknown): boolean =>
+const isSilence = (error: unknown): error is KilnError =>
   error instanceof KilnError && (error.code === "TIMEOUT" || isSilence(error.cause));
 
 /** Boots the rootfs, warms it up and leaves memory, state, disk layer and manifest in the scratch folder. */
@@ -134,6 +140,7 @@ async function bootOrExplain(vm: Vm, directory: string, handshake: Promise<unkno
     await handshake;
   } catch (error) {
     if (error instanceof KilnError && error.code === "CANCELLED") throw error;
+    const state = isSilence(error) ? await describe(vm) : undefined;
     await vm.stop();
     const { reason, expected } = await vm.exited;
     const lines = (await readFile(join(directory, "console.log"), "utf8").catch(() => "")).trim().split("\n");
@@ -145,7 +152,17 @@ async function bootOrExplain(vm: Vm, directory: string, handshake: Promise<unkno
         consoleTail.join("") === ""
           ? "its console is empty"
           : `its console ended with:\n${consoleTail.join("\n")}`,
-      details: { console: consoleTail },
+      details: { console: consoleTail, ...(state === undefined ? {} : { state }) },
     });
   }
+}
+
+/** What the engine tells of a guest that says nothing, a line each. */
+async function describe(vm: Vm): Promise<string[]> {
+  const late = new AbortController();
+  const nothing = delay(DESCRIPTION_PATIENCE_MS, "its engine did not answer", { signal: late.signal });
+  nothing.catch(() => undefined);
+  const text = await Promise.race([vm.describe().catch(String), nothing]);
+  late.abort();
+  return text.slice(0, MAX_DESCRIPTION_CHARACTERS).split("\n");
 }

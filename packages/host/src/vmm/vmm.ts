@@ -64,6 +64,8 @@ export interface Vm extends AsyncDisposable {
    * then as well, and has to be resumed before it is saved again.
    */
   save(files: SnapshotFiles, signal?: AbortSignal): Promise<void>;
+  /** What the engine can tell of a guest that stands still, as text for people. Fails when the engine does. */
+  describe(): Promise<string>;
   /** Ends the VM without telling the guest. */
   stop(): Promise<void>;
   /** Lets go of a detached VM, which runs on, for `Vmm.adopt` to take up again. This object is of no use after that. */

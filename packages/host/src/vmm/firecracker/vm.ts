@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import { KilnError } from "../../errors.ts";
 import type { ProcessId } from "../../os/process-id.ts";
 import type { VmmProcess } from "../process.ts";
+import { describeThreads } from "../threads.ts";
 import type { SnapshotFiles, Vm, VmConfig, VmExit } from "../vmm.ts";
 import type { AgentWire } from "./agent-wire.ts";
 import type { FirecrackerApi } from "./api.ts";
@@ -102,6 +103,11 @@ export class FirecrackerVm implements Vm {
     const { path, body } = prepareRequest();
     const refused = await api.put(path, body).catch((error: unknown) => error);
     if (!(refused instanceof KilnError && refused.code === "VM_FAILED")) throw refused;
+  }
+
+  async describe(): Promise<string> {
+    const threads = await describeThreads(this.pid);
+    return `${threads}\nstatus: ${await this.#parts.api.state()}`;
   }
 
   async stop(): Promise<void> {

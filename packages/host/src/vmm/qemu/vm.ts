@@ -3,7 +3,9 @@ import type { Duplex } from "node:stream";
 import { KilnError } from "../../errors.ts";
 import type { ProcessId } from "../../os/process-id.ts";
 import type { VmmProcess } from "../process.ts";
+import { describeThreads } from "../threads.ts";
 import type { SnapshotFiles, Vm, VmConfig, VmExit } from "../vmm.ts";
+import { describeQemu } from "./describe.ts";
 import { saveDevices, saveQemu, type VmFolder } from "./migration/save.ts";
 import type { QmpClient } from "./qmp.ts";
 
@@ -90,6 +92,11 @@ export class QemuVm implements Vm {
   async save(files: SnapshotFiles, signal?: AbortSignal): Promise<void> {
     await this.pause();
     await saveQemu(this.#qmp, this.#folder, this.#config.memoryMib * 1024 * 1024, files, signal);
+  }
+
+  async describe(): Promise<string> {
+    const threads = await describeThreads(this.pid);
+    return `${threads}\n${await describeQemu(this.#qmp)}`;
   }
 
   async stop(): Promise<void> {
