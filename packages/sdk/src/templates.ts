@@ -21,7 +21,7 @@ export class Templates {
     return fromWire<Template>(await this.#transport.json("GET", path, { signal }));
   }
 
-  /** Removes what was built from it, and the template if it is the user's own. */
+  /** Removes what was built from it and no other template has, and the template if it is the user's own. */
   async remove(name: string, { signal }: CallOptions = {}): Promise<void> {
     await this.#transport.json("DELETE", `/v1/templates/${encodeURIComponent(name)}`, { signal });
   }

@@ -14,7 +14,7 @@ export async function remove(refs: readonly string[], json: boolean): Promise<vo
     if (json) continue;
     const gone = [
       ...(source === "built-in" ? [] : ["the template"]),
-      ...(built ? ["what was built from it"] : []),
+      ...(built ? ["what was built from it alone"] : []),
     ];
     process.stdout.write(`${name}: removed ${gone.join(" and ") || "nothing, as nothing was built"}\n`);
   }

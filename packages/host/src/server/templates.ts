@@ -110,7 +110,7 @@ export async function launchableOf(
   return fromBootable(home, name, built);
 }
 
-/** Removes a template and what was built from it. @throws KilnError `TEMPLATE_NOT_FOUND`. */
+/** Removes a template and what was built from it, unless another template has the same root file system. @throws KilnError `TEMPLATE_NOT_FOUND`. */
 export async function forgetTemplate(home: KilnHome, holdings: Holdings, name: string): Promise<void> {
   const saved = readSavedTemplate(home, name);
   if (saved) {

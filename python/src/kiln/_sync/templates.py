@@ -29,5 +29,5 @@ class Templates:
         return self._transport.call(calls.get_template(name), deadline=Deadline(request_timeout))
 
     def remove(self, name: str, *, request_timeout: float | None = None) -> None:
-        """Removes what was built from it, and the template if it is the user's own."""
+        """Removes what was built from it and no other template has, and the template if it is the user's own."""
         self._transport.call(calls.remove_template(name), deadline=Deadline(request_timeout))
