@@ -83,6 +83,7 @@ test("a guest that says nothing is booted once more, and that is told", { timeou
     );
     assert.deepEqual(others, []);
     const text = await readFile(report ?? "", "utf8");
+    await rm(report ?? "");
     // How far each came: what its console says, and whether its engine says that it runs.
     const marks = ["kiln: the disk is mounted", "kiln-agent: the host's port is open"];
     if (vmm.engine === "qemu") {

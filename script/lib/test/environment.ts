@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -10,6 +10,8 @@ export interface TestEnvironment extends AsyncDisposable {
   env: NodeJS.ProcessEnv;
   /** A folder for the runner's own files, gone at the end. */
   scratch: string;
+  /** Reports of guests that said nothing when they were booted: such a boot is tried again, so no test need fail by it. */
+  silentBoots: () => Promise<string[]>;
 }
 
 /**
@@ -26,6 +28,11 @@ export async function testEnvironment(root: string): Promise<TestEnvironment> {
   await mkdir(home.root, { recursive: true });
   return {
     scratch,
+    silentBoots: async () => {
+      const names = await readdir(join(home.root, "logs")).catch(() => []);
+      const reports = names.filter((name) => name.startsWith("boot-"));
+      return Promise.all(reports.map((name) => readFile(join(home.root, "logs", name), "utf8")));
+    },
     env: {
       ...process.env,
       KILN_HOME: home.root,

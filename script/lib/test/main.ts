@@ -54,6 +54,7 @@ const results: Result[] = [];
   // A fault of the runner's own ends both before the data goes.
   for (const lane of lanes) lane.catch((error) => stop.abort(error));
   await Promise.allSettled(lanes);
+  for (const report of await environment.silentBoots()) console.log(`\na guest was booted again:\n${report}`);
   await Promise.all(lanes);
 }
 
