@@ -1,5 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DiskService } from "../block/disk-service.ts";
 import { publishFolder } from "../build/artifact-cache.ts";
@@ -72,6 +72,7 @@ export async function ensureSnapshot(context: SnapshotContext, request: Snapshot
       } catch (error) {
         if (!isSilence(error) || boots === BOOTS) throw error;
         const report = context.home.log(`boot-${key.slice(0, 16)}`);
+        await mkdir(dirname(report), { recursive: true, mode: 0o700 });
         await writeFile(report, `${[error.message, error.hint, error.details?.state].flat().join("\n")}\n`);
         update(`the guest did not answer: it is booted once more; what it was at is in ${report}`);
       }

@@ -64,7 +64,7 @@ export interface Vm extends AsyncDisposable {
    * then as well, and has to be resumed before it is saved again.
    */
   save(files: SnapshotFiles, signal?: AbortSignal): Promise<void>;
-  /** What the engine can tell of a guest that stands still, as text for people. Fails when the engine does. */
+  /** What the engine can tell of a guest that stands still, as text for people; what it refuses to tell is told in its place. */
   describe(): Promise<string>;
   /** Ends the VM without telling the guest. */
   stop(): Promise<void>;

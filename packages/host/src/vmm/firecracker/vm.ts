@@ -107,7 +107,7 @@ export class FirecrackerVm implements Vm {
 
   async describe(): Promise<string> {
     const threads = await describeThreads(this.pid);
-    return `${threads}\nstatus: ${await this.#parts.api.state()}`;
+    return `${threads}\nstatus: ${await this.#parts.api.state().catch(String)}`;
   }
 
   async stop(): Promise<void> {
